@@ -1,0 +1,140 @@
+//! Label matchers, as Prometheus has them.
+
+use regex::Regex;
+
+use crate::Attributes;
+
+crate::words::words! {
+    /// How a label is compared.
+    MatcherOp {
+        /// Equal.
+        Equal = "=",
+        /// Not equal.
+        NotEqual = "!=",
+        /// Matches the whole of a regular expression.
+        Match = "=~",
+        /// Does not match it.
+        NotMatch = "!~",
+    }
+}
+
+/// One condition on a series' labels. A missing label is the empty string; values compare as text.
+///
+/// ```
+/// use telemetry_core::query::{LabelMatcher, MatcherOp};
+///
+/// let matcher = LabelMatcher::new("model_id", MatcherOp::Match, "llama|qwen.*")?;
+/// assert!(matcher.matches_text("qwen-3"));
+/// assert!(!matcher.matches_text("my-llama"), "anchored at both ends");
+/// # Ok::<(), telemetry_core::query::MatcherError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct LabelMatcher {
+    name: String,
+    op: MatcherOp,
+    value: String,
+    regex: Option<Regex>,
+}
+
+/// A regular expression that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid regular expression: {message}")]
+pub struct MatcherError {
+    /// What is wrong, with the position.
+    pub message: String,
+}
+
+/// Compiled patterns may take this much memory; RE2 syntax has no exponential time, but `a{1000}{1000}` is large.
+const REGEX_BYTES: usize = 1 << 20;
+
+impl LabelMatcher {
+    /// A matcher; regular expressions are RE2's, anchored at both ends as Prometheus does.
+    ///
+    /// # Errors
+    ///
+    /// [`MatcherError`] for an invalid or too large expression.
+    pub fn new(
+        name: impl Into<String>,
+        op: MatcherOp,
+        value: impl Into<String>,
+    ) -> Result<Self, MatcherError> {
+        let value = value.into();
+        let regex = match op {
+            MatcherOp::Equal | MatcherOp::NotEqual => None,
+            MatcherOp::Match | MatcherOp::NotMatch => Some(compile(&value)?),
+        };
+        Ok(Self { name: name.into(), op, value, regex })
+    }
+
+    /// Whether a series with these labels is asked for.
+    pub fn matches(&self, labels: &Attributes) -> bool {
+        self.matches_text(&labels.get(&self.name).map(ToString::to_string).unwrap_or_default())
+    }
+
+    /// Whether a label with this text is asked for.
+    pub fn matches_text(&self, text: &str) -> bool {
+        let is_match = || self.regex.as_ref().is_some_and(|regex| regex.is_match(text));
+        match self.op {
+            MatcherOp::Equal => text == self.value,
+            MatcherOp::NotEqual => text != self.value,
+            MatcherOp::Match => is_match(),
+            MatcherOp::NotMatch => !is_match(),
+        }
+    }
+
+    /// The label's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl PartialEq for LabelMatcher {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, self.op, &self.value) == (&other.name, other.op, &other.value)
+    }
+}
+
+fn compile(pattern: &str) -> Result<Regex, MatcherError> {
+    // Alone first: `a)(b` is valid only once it is wrapped.
+    Regex::new(pattern)
+        .and_then(|_| regex::RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(REGEX_BYTES).build())
+        .map_err(|error| MatcherError { message: describe(pattern, &error) })
+}
+
+/// The library's text spans lines with a marker under the place; one line with the column reads better in JSON.
+fn describe(pattern: &str, error: &regex::Error) -> String {
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let marker = text.lines().find(|line| line.trim_start().starts_with('^'));
+    let excerpt: String = pattern.chars().take(64).collect();
+    match marker.and_then(|line| line.find('^')) {
+        Some(column) => format!("{reason} at position {} of `{excerpt}`", column.saturating_sub(4)),
+        None => format!("{reason} in `{excerpt}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attrs;
+
+    #[test]
+    fn a_missing_label_is_the_empty_string() {
+        let labels = attrs! { "model_id" => "m1", "shard" => 7 };
+        let is = |name: &str, op, value: &str| LabelMatcher::new(name, op, value).unwrap().matches(&labels);
+        assert!(
+            is("absent", MatcherOp::Equal, "")
+                && is("absent", MatcherOp::NotEqual, "x")
+                && is("absent", MatcherOp::Match, ".*")
+        );
+        assert!(is("shard", MatcherOp::Equal, "7") && is("model_id", MatcherOp::NotMatch, "m"));
+    }
+
+    #[test]
+    fn a_bad_expression_says_where() {
+        let error = LabelMatcher::new("a", MatcherOp::Match, "x(").unwrap_err();
+        assert_eq!(error.to_string(), "invalid regular expression: unclosed group at position 1 of `x(`");
+        assert!(LabelMatcher::new("a", MatcherOp::Match, "a)(b").is_err());
+        assert!(LabelMatcher::new("a", MatcherOp::Match, "a{1000}{1000}{1000}").is_err());
+    }
+}

@@ -1,0 +1,1 @@
+//! The JSON form of events: Llama Stack's `POST /v1/telemetry/events`.
