@@ -1,2 +1,67 @@
-//! To be written.
-fn main() {}
+//! Every chore of the workspace, and all that CI runs: `cargo xtask --help`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
+
+mod ci;
+mod command;
+mod features;
+mod integration;
+mod python;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the telemetry workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run all tests: unit, integration and documentation
+    Test,
+    /// Run everything CI runs, in its order, and print a summary
+    Ci {
+        /// Also what takes hours: long fault rounds, big benches, linkage in every profile
+        #[arg(long)]
+        full: bool,
+    },
+    /// Formatting, clippy and rustdoc, all without warnings
+    Lint,
+    /// Build every combination of the provider's features and check which sinks each has
+    Features,
+    /// Check the house rules: dependencies, file sizes, contract cases, names in ARCHITECTURE.md
+    Tidy,
+    /// Drive a running server with real clients and peers
+    Integration {
+        /// Just this part
+        #[arg(long, value_enum)]
+        only: Option<integration::Part>,
+        /// More rounds of the fault tests
+        #[arg(long)]
+        full: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.task {
+        Task::Test => ci::test(),
+        Task::Ci { full } => ci::run(full),
+        Task::Lint => ci::lint(),
+        Task::Features => features::run(),
+        Task::Tidy => tidy::run(),
+        Task::Integration { only, full } => integration::run(only, full),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Real clients and peers against the real program.
+
+mod client;
+mod server;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+/// A part of the integration tests.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The real llama-stack-client, every call, also after a restart
+    Client,
+}
+
+/// Runs one part, or all.
+pub(crate) fn run(only: Option<Part>, _full: bool) -> Result<()> {
+    let parts = match &only {
+        Some(part) => std::slice::from_ref(part),
+        None => Part::value_variants(),
+    };
+    for part in parts {
+        match part {
+            Part::Client => client::run()?,
+        }
+    }
+    Ok(())
+}
