@@ -1,1 +1,9 @@
-//! To be written.
+//! What the tests of the whole program share: building it, running it, ending it, asking it.
+
+mod http;
+mod program;
+mod wait;
+
+pub use http::{Answer, Client};
+pub use program::{Ended, Server, Settings, build, target_dir};
+pub use wait::{DEADLINE, eventually};

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use telemetry_tests::target_dir;
 
-use crate::command::{run, target_dir};
+use crate::command::run;
 
 /// The Python of a virtual environment that has just these packages.
 pub(crate) fn environment(name: &str, packages: &[&str]) -> Result<PathBuf> {

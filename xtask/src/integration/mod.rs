@@ -1,7 +1,6 @@
 //! Real clients and peers against the real program.
 
 mod client;
-mod server;
 
 use anyhow::Result;
 use clap::ValueEnum;

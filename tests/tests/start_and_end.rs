@@ -1,0 +1,104 @@
+//! How the program starts, refuses to start, and ends.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use telemetry_tests::{Client, Settings};
+
+/// The program refuses to run, with one clear message that holds `words`, and an exit code that is not 0.
+fn refuses(settings: &Settings, words: &[&str]) {
+    let ended = settings.refused().unwrap();
+    assert!(!ended.status.success(), "exit code 0; printed: {}", ended.stderr);
+    for word in words {
+        assert!(ended.stderr.contains(word), "no `{word}` in: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+fn config(folder: &Path, yaml: &str) -> Settings {
+    let file = folder.join("telemetry.yaml");
+    fs::write(&file, yaml).unwrap();
+    Settings::sqlite_in(folder).arguments(&["--config", file.to_str().unwrap(), "--listen", "127.0.0.1:0"])
+}
+
+#[test]
+fn a_second_server_on_the_same_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Settings::sqlite_in(folder.path()).start().unwrap();
+    refuses(&Settings::sqlite_in(folder.path()).arguments(&["--listen", "127.0.0.1:0"]), &["trace_store.db"]);
+    let mut client = Client::connect(first.url()).unwrap();
+    assert_eq!(client.get("/v1/health").unwrap().status, 200, "the first goes on");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    refuses(&Settings::sqlite_in(folder.path()).arguments(&["--listen", &address]), &[&address, "in use"]);
+}
+
+#[test]
+fn an_unknown_sink_is_refused_with_the_list_of_sinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::default()
+        .variable("TELEMETRY_SINKS", "sqlight")
+        .variable("SQLITE_STORE_DIR", folder.path());
+    refuses(
+        &settings.arguments(&["--listen", "127.0.0.1:0"]),
+        &["sqlight", "console", "sqlite", "otel_trace"],
+    );
+}
+
+#[test]
+fn bad_yaml_is_shown_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    refuses(&config(folder.path(), "telemetry:\n- provider_id: [\n"), &["telemetry.yaml"]);
+    let unknown = "telemetry:\n- provider_id: meta-reference\n  provider_type: inline::meta-reference\n  config:\n    sink: sqlite\n";
+    refuses(&config(folder.path(), unknown), &["sink", "sinks", "5"]);
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let below_a_file = Settings::sqlite_in(&file.join("store")).arguments(&["--listen", "127.0.0.1:0"]);
+    refuses(&below_a_file, &["a-file"]);
+}
+
+#[test]
+fn a_read_only_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let sealed = folder.path().join("sealed");
+    fs::create_dir(&sealed).unwrap();
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(sealed.join("probe"), "").is_ok() {
+        // The superuser writes anywhere; /proc refuses even them.
+        refuses(
+            &Settings::sqlite_in(Path::new("/proc/telemetry")).arguments(&["--listen", "127.0.0.1:0"]),
+            &["/proc/telemetry"],
+        );
+        return;
+    }
+    refuses(&Settings::sqlite_in(&sealed).arguments(&["--listen", "127.0.0.1:0"]), &["sealed"]);
+}
+
+#[test]
+fn a_corrupt_file_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        folder.path().join("trace_store.db"),
+        "this is no database, however long it may be".repeat(100),
+    )
+    .unwrap();
+    refuses(&Settings::sqlite_in(folder.path()).arguments(&["--listen", "127.0.0.1:0"]), &["trace_store.db"]);
+}
+
+#[test]
+fn sigterm_ends_it_with_exit_code_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = Settings::sqlite_in(folder.path()).start().unwrap().stop().unwrap();
+    assert!(ended.status.success(), "{ended:?}");
+}
