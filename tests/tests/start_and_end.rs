@@ -1,4 +1,5 @@
 //! How the program starts, refuses to start, and ends.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
