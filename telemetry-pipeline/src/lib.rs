@@ -1,1 +1,4 @@
-//! To be written.
+//! The machine.
+pub mod assembler;
+mod traceparent;
+pub use traceparent::{TraceParent, TraceParentError};

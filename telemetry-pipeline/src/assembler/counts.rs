@@ -1,0 +1,40 @@
+//! What the assembler counts.
+
+use serde::Serialize;
+
+/// Counters of the assembler. Every input is exactly one of `signalled`, `held` and `refused`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AssemblerCounts {
+    /// Events, spans, logs and metrics that came in.
+    pub inputs: u64,
+    /// Inputs that became a signal at once.
+    pub signalled: u64,
+    /// Ends that waited for their start when they came.
+    pub held: u64,
+    /// Inputs that became nothing: the sum of the three below.
+    pub refused: u64,
+    /// Second ends, refused.
+    pub duplicate_end: u64,
+    /// Starts for a finished span, refused.
+    pub start_after_end: u64,
+    /// Finished spans (by OTLP) that had come before, refused.
+    pub duplicate_span: u64,
+    /// Second starts of an open span, merged into the first.
+    pub duplicate_start: u64,
+    /// Logs whose span was unknown or had ended; delivered all the same.
+    pub late: u64,
+    /// `traceparent` attributes that were not W3C's form and stayed ordinary attributes.
+    pub invalid_traceparent: u64,
+    /// Open spans delivered unfinished because a limit was reached.
+    pub evicted: u64,
+    /// Ends that came for such a span.
+    pub ended_after_eviction: u64,
+    /// Ends whose start never came, delivered as spans with unknown start.
+    pub unknown_start: u64,
+    /// Attributes cut by a limit.
+    pub dropped_attributes: u64,
+    /// Events not listed on their span because of a limit; delivered by themselves all the same.
+    pub dropped_events: u64,
+    /// Text values cut at the limit.
+    pub truncated_values: u64,
+}

@@ -1,0 +1,63 @@
+//! The assembler's limits. Whatever one cuts is counted.
+
+use std::time::Duration;
+
+use telemetry_core::{Attributes, Text, Value};
+
+/// Limits of the assembler. The defaults are generous: they bound memory, not use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssemblerConfig {
+    /// Spans open at once; beyond it the oldest is delivered unfinished.
+    pub max_open_spans: usize,
+    /// Estimated bytes of open spans; beyond it the oldest is delivered unfinished.
+    pub max_open_bytes: usize,
+    /// How long a span may be open, from the arrival of its start.
+    pub max_open_age: Duration,
+    /// Ends that may wait for their start; beyond it the oldest is delivered as a span with unknown start.
+    pub max_waiting_ends: usize,
+    /// How long an end may wait.
+    pub max_waiting_age: Duration,
+    /// Attributes per span.
+    pub max_attributes_per_span: usize,
+    /// Events listed per span; further ones are still delivered by themselves.
+    pub max_events_per_span: usize,
+    /// Bytes per text value.
+    pub max_value_bytes: usize,
+    /// Finished spans that are remembered, to tell a second end from an early one.
+    pub remembered_spans: usize,
+}
+
+impl Default for AssemblerConfig {
+    fn default() -> Self {
+        Self {
+            max_open_spans: 100_000,
+            max_open_bytes: 64 << 20,
+            max_open_age: Duration::from_secs(24 * 3_600),
+            max_waiting_ends: 10_000,
+            max_waiting_age: Duration::from_secs(600),
+            max_attributes_per_span: 10_000,
+            max_events_per_span: 10_000,
+            max_value_bytes: 8 << 20,
+            remembered_spans: 32_768,
+        }
+    }
+}
+
+/// Cuts text values at `max` bytes, at a character's border; says how many.
+pub(super) fn truncate_values(attributes: &mut Attributes, max: usize) -> u64 {
+    let too_long = |value: &Value| value.as_str().is_some_and(|text| text.len() > max);
+    if !attributes.iter().any(|(_, value)| too_long(value)) {
+        return 0;
+    }
+    let mut cut = 0;
+    let shortened = std::mem::take(attributes).into_iter().map(|(key, value)| match value {
+        Value::String(text) if text.len() > max => {
+            cut += 1;
+            let end = text.floor_char_boundary(max);
+            (key, Value::String(Text::Owned(text[..end].to_owned())))
+        }
+        Value::String(_) | Value::Int(_) | Value::Float(_) | Value::Bool(_) | Value::Null => (key, value),
+    });
+    *attributes = shortened.collect();
+    cut
+}

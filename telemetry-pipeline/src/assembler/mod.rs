@@ -1,0 +1,434 @@
+//! Pairs starts and ends, and emits signals, so that every sink agrees on what a span was.
+//!
+//! Pure and deterministic: no clock, no I/O, no threads; the time of arrival is a parameter. The
+//! rules are the table of the specification, section "From events to signals", and are tested as one.
+
+mod aged;
+mod alias;
+mod counts;
+mod limits;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use telemetry_core::{
+    Attributes, Event, EventContext, LogBody, LogRecord, Metric, MetricPoint, Payload, Recovered, Signal,
+    SignalSet, Span, SpanEvent, SpanKey, SpanState, StructuredLog, Text, Timestamp, Ttl, UnstructuredLog,
+    Value, WaitingEnd,
+};
+
+use crate::TraceParent;
+use aged::Aged;
+use alias::Aliases;
+pub use counts::AssemblerCounts;
+pub use limits::AssemblerConfig;
+
+/// What goes in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// An event, logged in order.
+    Event {
+        /// The event.
+        event: Event,
+        /// How long stores keep it.
+        ttl: Ttl,
+    },
+    /// A finished span with its events, received by OTLP.
+    Span(Box<Span>),
+    /// A log received by OTLP, where order means nothing: never counted as late.
+    Log(Box<LogRecord>),
+    /// A measurement received by OTLP.
+    Metric(Box<MetricPoint>),
+}
+
+/// Turns events into signals.
+///
+/// ```
+/// use telemetry_core::{Event, Recovered, Signal, SpanId, SpanStatus, Timestamp, TraceId, Ttl};
+/// use telemetry_pipeline::assembler::{Assembler, AssemblerConfig, Input};
+///
+/// let (trace, span) = (TraceId::from_u128(1).unwrap(), SpanId::from_u64(2).unwrap());
+/// let mut assembler = Assembler::new(AssemblerConfig::default(), Recovered::default());
+/// let (now, mut out) = (Timestamp::from_nanos(0), Vec::new());
+/// for event in [Event::span_start(trace, span, "chat"), Event::span_end(trace, span, SpanStatus::Ok)] {
+///     assembler.ingest(Input::Event { event, ttl: Ttl::default() }, now, &mut out);
+/// }
+/// assert!(matches!(&out[..], [Signal::SpanStarted(_), Signal::SpanEnded(span)] if span.name == "chat"));
+/// ```
+#[derive(Debug)]
+pub struct Assembler {
+    config: AssemblerConfig,
+    interest: SignalSet,
+    open: Aged<Open>,
+    open_bytes: usize,
+    waiting: Aged<WaitingEnd>,
+    /// Spans known to be finished, so that a second end is told from an early one.
+    finished: Aged<()>,
+    /// Spans delivered unfinished: an end that comes is the stores' to join.
+    evicted: Aged<()>,
+    aliases: Aliases,
+    counts: AssemblerCounts,
+}
+
+/// A span that has started.
+#[derive(Debug)]
+struct Open {
+    span: Span,
+    bytes: usize,
+}
+
+/// Attributes that only mark a root; a local root has its own field.
+const ROOT_MARKS: [&str; 2] = ["__root__", "__root_span__"];
+
+impl Assembler {
+    /// An assembler that knows what an earlier run left open.
+    pub fn new(config: AssemblerConfig, recovered: Recovered) -> Self {
+        let mut assembler = Self {
+            config,
+            interest: SignalSet::ALL,
+            open: Aged::default(),
+            open_bytes: 0,
+            waiting: Aged::default(),
+            finished: Aged::default(),
+            evicted: Aged::default(),
+            aliases: Aliases::default(),
+            counts: AssemblerCounts::default(),
+        };
+        for span in recovered.open_spans {
+            assembler.keep_open(span);
+        }
+        for end in recovered.waiting_ends {
+            assembler.waiting.insert(end.key, end.clone(), end.arrived);
+        }
+        assembler
+    }
+
+    /// Makes only signals that some sink wants; pairing goes on for all.
+    #[must_use]
+    pub fn with_interest(mut self, interest: SignalSet) -> Self {
+        self.interest = interest;
+        self
+    }
+
+    /// The counters.
+    pub const fn counts(&self) -> &AssemblerCounts {
+        &self.counts
+    }
+
+    /// Spans that have started and not ended.
+    pub fn open_spans(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Ends that wait for their start.
+    pub fn waiting_ends(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes one input that arrived at `now`.
+    pub fn ingest(&mut self, input: Input, now: Timestamp, out: &mut Vec<Signal>) {
+        self.counts.inputs += 1;
+        let refused = self.counts.refused;
+        let held = self.counts.held;
+        match input {
+            Input::Event { event: Event::UnstructuredLog(log), ttl } => self.log(log, ttl, now, out),
+            Input::Event { event: Event::Metric(metric), ttl } => self.metric(metric, ttl, now, out),
+            Input::Event { event: Event::StructuredLog(log), ttl } => self.structured(log, ttl, now, out),
+            Input::Span(span) => self.finished_span(*span, out),
+            Input::Log(log) => self.emit(Signal::Log(Arc::new(*log)), out),
+            Input::Metric(point) => self.emit(Signal::Metric(Arc::new(*point)), out),
+        }
+        if refused == self.counts.refused && held == self.counts.held {
+            self.counts.signalled += 1;
+        }
+    }
+
+    /// Lets time pass: what has been open or waiting for too long is delivered as it is.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
+        let too_old = |arrived: Timestamp, age| now.since(arrived) > age;
+        while self.open.oldest().is_some_and(|arrived| too_old(arrived, self.config.max_open_age)) {
+            self.evict_open(out);
+        }
+        while self.waiting.oldest().is_some_and(|arrived| too_old(arrived, self.config.max_waiting_age)) {
+            self.give_up_waiting(out);
+        }
+    }
+
+    fn emit(&self, signal: Signal, out: &mut Vec<Signal>) {
+        if self.interest.contains(signal.kind()) {
+            out.push(signal);
+        }
+    }
+
+    fn log(&mut self, log: UnstructuredLog, ttl: Ttl, now: Timestamp, out: &mut Vec<Signal>) {
+        let UnstructuredLog { context, timestamp, message, severity, mut attributes } = log;
+        self.cut(&mut attributes);
+        let context = self.aliases.follow(context);
+        let body = LogBody::Message { severity, message };
+        let record =
+            LogRecord { context, timestamp, body, attributes, service_name: None, arrived: now, ttl };
+        let record = Arc::new(record);
+        if let Some(key) = context.span_key()
+            && !self.list(key, now, ttl, || SpanEvent::Log(Arc::clone(&record)))
+        {
+            self.counts.late += 1;
+        }
+        self.emit(Signal::Log(record), out);
+    }
+
+    fn metric(&mut self, metric: Metric, ttl: Ttl, now: Timestamp, out: &mut Vec<Signal>) {
+        let Metric { context, timestamp, metric, value, unit, kind, mut attributes } = metric;
+        self.cut(&mut attributes);
+        let context = self.aliases.follow(context);
+        let point = MetricPoint {
+            context,
+            timestamp,
+            name: metric,
+            value,
+            unit,
+            kind,
+            attributes,
+            service_name: None,
+            arrived: now,
+            ttl,
+        };
+        let point = Arc::new(point);
+        if let Some(key) = context.span_key() {
+            self.list(key, now, ttl, || SpanEvent::Metric(Arc::clone(&point)));
+        }
+        self.emit(Signal::Metric(point), out);
+    }
+
+    /// Lists an event on its span, if that is open; says whether it is.
+    fn list(&mut self, key: SpanKey, now: Timestamp, ttl: Ttl, event: impl FnOnce() -> SpanEvent) -> bool {
+        const EVENT_BYTES: usize = 256;
+        let Some(open) = self.open.get_mut(key) else { return false };
+        prolong(&mut open.span, now, ttl);
+        if open.span.events.len() < self.config.max_events_per_span {
+            open.span.events.push(event());
+            open.bytes += EVENT_BYTES;
+            self.open_bytes += EVENT_BYTES;
+        } else {
+            open.span.dropped_events_count += 1;
+            self.counts.dropped_events += 1;
+        }
+        true
+    }
+
+    fn structured(&mut self, log: StructuredLog, ttl: Ttl, now: Timestamp, out: &mut Vec<Signal>) {
+        let StructuredLog { trace_id, span_id, timestamp, payload, mut attributes } = log;
+        self.cut(&mut attributes);
+        let submitted = SpanKey::new(trace_id, span_id);
+        let key = self.aliases.follow_key(submitted);
+        match payload {
+            Payload::SpanStart { name, parent_span_id } => {
+                let moved = (key != submitted).then_some(trace_id);
+                let mut span = Span {
+                    parent_span_id,
+                    attributes,
+                    submitted_trace_id: moved,
+                    arrived: now,
+                    ttl,
+                    ..Span::open(key, name, timestamp)
+                };
+                self.continue_remote_trace(&mut span, trace_id);
+                self.start(span, submitted, out);
+            }
+            Payload::SpanEnd { status } => {
+                let end = WaitingEnd { key, end_time: timestamp, status, attributes, arrived: now, ttl };
+                self.end(end, out);
+            }
+            // A type of a later version: kept as a log, so that nothing is lost.
+            other => {
+                let message = Text::Owned(format!("{other:?}"));
+                let log = UnstructuredLog {
+                    context: EventContext::Span(submitted),
+                    timestamp,
+                    message,
+                    severity: telemetry_core::Severity::Info,
+                    attributes,
+                };
+                self.log(log, ttl, now, out);
+            }
+        }
+    }
+
+    /// Moves a span with a `traceparent` attribute to the trace that names.
+    fn continue_remote_trace(&mut self, span: &mut Span, submitted: telemetry_core::TraceId) {
+        let Some(header) = span.attributes.get("traceparent").and_then(Value::as_str) else { return };
+        let Ok(TraceParent { parent, .. }) = header.parse() else {
+            self.counts.invalid_traceparent += 1;
+            return;
+        };
+        span.attributes.remove("traceparent");
+        span.trace_state = match span.attributes.remove("tracestate") {
+            Some(Value::String(state)) => Some(state),
+            Some(_) | None => None,
+        };
+        for mark in ROOT_MARKS {
+            span.attributes.remove(mark);
+        }
+        span.trace_id = parent.trace_id;
+        span.parent_span_id = span.parent_span_id.or(Some(parent.span_id));
+        span.local_root = true;
+        span.submitted_trace_id = (submitted != parent.trace_id).then_some(submitted);
+    }
+
+    fn start(&mut self, span: Span, submitted: SpanKey, out: &mut Vec<Signal>) {
+        let key = span.key();
+        if let Some(open) = self.open.get_mut(key) {
+            self.counts.duplicate_start += 1;
+            let mut attributes = span.attributes;
+            attributes.merge(std::mem::take(&mut open.span.attributes));
+            open.span.attributes = attributes;
+            prolong(&mut open.span, span.arrived, span.ttl);
+            let started = Span { events: Vec::new(), ..open.span.clone() };
+            self.emit(Signal::SpanStarted(Arc::new(started)), out);
+            return;
+        }
+        if self.finished.contains(key) {
+            self.counts.start_after_end += 1;
+            self.counts.refused += 1;
+            return;
+        }
+        let waiting = self.waiting.remove(key).or_else(|| self.waiting.remove(submitted));
+        if self.interest.contains(SignalSet::SPAN_STARTED) {
+            out.push(Signal::SpanStarted(Arc::new(span.clone())));
+        }
+        self.keep_open(span);
+        if let Some(end) = waiting {
+            self.finish(key, end, out);
+        }
+        while self.open.len() > self.config.max_open_spans || self.open_bytes > self.config.max_open_bytes {
+            self.evict_open(out);
+        }
+    }
+
+    fn keep_open(&mut self, span: Span) {
+        self.aliases.add(&span);
+        let bytes = size_of::<Span>() + span.name.len() + span.attributes.payload_bytes();
+        self.open_bytes += bytes;
+        self.evicted.remove(span.key());
+        let (key, arrived) = (span.key(), span.arrived);
+        self.open.insert(key, Open { span, bytes }, arrived);
+    }
+
+    fn end(&mut self, end: WaitingEnd, out: &mut Vec<Signal>) {
+        let key = end.key;
+        if self.open.contains(key) {
+            self.finish(key, end, out);
+        } else if self.finished.contains(key) || self.waiting.contains(key) {
+            self.counts.duplicate_end += 1;
+            self.counts.refused += 1;
+        } else if self.evicted.remove(key).is_some() {
+            self.counts.ended_after_eviction += 1;
+            self.remember_finished(key, end.arrived);
+            self.emit(Signal::EndWaiting(Arc::new(end)), out);
+        } else {
+            self.counts.held += 1;
+            self.emit(Signal::EndWaiting(Arc::new(end.clone())), out);
+            let arrived = end.arrived;
+            self.waiting.insert(key, end, arrived);
+            while self.waiting.len() > self.config.max_waiting_ends {
+                self.give_up_waiting(out);
+            }
+        }
+    }
+
+    /// Joins an open span with its end.
+    fn finish(&mut self, key: SpanKey, end: WaitingEnd, out: &mut Vec<Signal>) {
+        let Some(open) = self.take_open(key) else { return };
+        let mut span = open.span;
+        span.attributes.merge(end.attributes);
+        let cut = span.attributes.truncate(self.config.max_attributes_per_span);
+        span.dropped_attributes_count += u32::try_from(cut).unwrap_or(u32::MAX);
+        self.counts.dropped_attributes += cut as u64;
+        span.end_time = Some(end.end_time);
+        span.status = Some(end.status);
+        span.state = SpanState::Ended;
+        prolong(&mut span, end.arrived, end.ttl);
+        self.remember_finished(key, end.arrived);
+        self.emit(Signal::SpanEnded(Arc::new(span)), out);
+    }
+
+    fn take_open(&mut self, key: SpanKey) -> Option<Open> {
+        let open = self.open.remove(key)?;
+        self.open_bytes -= open.bytes;
+        self.aliases.remove(&open.span);
+        Some(open)
+    }
+
+    fn evict_open(&mut self, out: &mut Vec<Signal>) {
+        let Some((key, open)) = self.open.pop_oldest() else { return };
+        self.open_bytes -= open.bytes;
+        self.aliases.remove(&open.span);
+        self.counts.evicted += 1;
+        let arrived = open.span.arrived;
+        remember(&mut self.evicted, key, arrived, self.config.remembered_spans);
+        let span = Span { state: SpanState::Unfinished, ..open.span };
+        self.emit(Signal::SpanEnded(Arc::new(span)), out);
+    }
+
+    fn give_up_waiting(&mut self, out: &mut Vec<Signal>) {
+        let Some((key, end)) = self.waiting.pop_oldest() else { return };
+        self.counts.unknown_start += 1;
+        let span = Span {
+            end_time: Some(end.end_time),
+            status: Some(end.status),
+            attributes: end.attributes,
+            state: SpanState::Unfinished,
+            arrived: end.arrived,
+            ttl: end.ttl,
+            ..Span::open(key, "", end.end_time)
+        };
+        self.emit(Signal::SpanEnded(Arc::new(span)), out);
+    }
+
+    /// A span that comes whole: its events first, each once, then the span.
+    fn finished_span(&mut self, mut span: Span, out: &mut Vec<Signal>) {
+        let key = span.key();
+        if self.finished.contains(key) {
+            self.counts.duplicate_span += 1;
+            self.counts.refused += 1;
+            return;
+        }
+        let cut = span.attributes.truncate(self.config.max_attributes_per_span);
+        span.dropped_attributes_count += u32::try_from(cut).unwrap_or(u32::MAX);
+        self.counts.dropped_attributes += cut as u64;
+        for event in &span.events {
+            match event {
+                SpanEvent::Log(log) => self.emit(Signal::Log(Arc::clone(log)), out),
+                SpanEvent::Metric(point) => self.emit(Signal::Metric(Arc::clone(point)), out),
+            }
+        }
+        // The same span may have started here by an event.
+        self.take_open(key);
+        self.waiting.remove(key);
+        self.remember_finished(key, span.arrived);
+        self.emit(Signal::SpanEnded(Arc::new(span)), out);
+    }
+
+    fn remember_finished(&mut self, key: SpanKey, arrived: Timestamp) {
+        remember(&mut self.finished, key, arrived, self.config.remembered_spans);
+    }
+
+    /// Cuts values beyond the limit; attributes beyond the limit are cut when the span ends.
+    fn cut(&mut self, attributes: &mut Attributes) {
+        self.counts.truncated_values += limits::truncate_values(attributes, self.config.max_value_bytes);
+    }
+}
+
+fn remember(keys: &mut Aged<()>, key: SpanKey, arrived: Timestamp, at_most: usize) {
+    keys.insert(key, (), arrived);
+    if keys.len() > at_most {
+        keys.pop_oldest();
+    }
+}
+
+/// A span expires with the latest of its events.
+fn prolong(span: &mut Span, arrived: Timestamp, ttl: Ttl) {
+    if arrived.saturating_add(ttl.as_duration()) >= span.expires() {
+        (span.arrived, span.ttl) = (arrived, ttl);
+    }
+}
