@@ -1,0 +1,130 @@
+//! Settings of the pipeline.
+
+use std::time::Duration;
+
+use telemetry_core::{Key, KeyKind, OptionError, Options, RunId, Text};
+
+use crate::assembler::AssemblerConfig;
+
+/// How a pipeline works. The default suits a server.
+#[derive(Clone, Debug)]
+pub struct PipelineConfig {
+    /// The service this process is; may be empty.
+    pub service_name: Text,
+    /// This run of the program; stores tell batches of different runs apart by it.
+    pub run: RunId,
+    /// Events that may wait for the assembler. A slot takes 128 bytes whether used or not.
+    pub queue_slots: usize,
+    /// Bytes of payload (beyond 1 KiB per event) that may wait for the assembler.
+    pub queue_bytes: usize,
+    /// Limits of the assembler.
+    pub assembler: AssemblerConfig,
+    /// How long the sinks may take to be ready.
+    pub build_within: Duration,
+}
+
+impl Default for PipelineConfig {
+    fn default() -> Self {
+        Self {
+            service_name: Text::Borrowed(""),
+            run: RunId(crate::ids::random_span_id().as_u64() >> 1),
+            queue_slots: 16_384,
+            queue_bytes: 64 << 20,
+            assembler: AssemblerConfig::default(),
+            build_within: Duration::from_secs(60),
+        }
+    }
+}
+
+const fn key(name: &'static str, kind: KeyKind, default: &'static str, help: &'static str) -> Key {
+    Key { name, kind, flat: None, default: Some(default), help }
+}
+
+impl PipelineConfig {
+    /// The keys of the map `pipeline:`.
+    pub const KEYS: &'static [Key] = &[
+        key("queue_slots", KeyKind::Integer, "16384", "events that may wait for the assembler"),
+        key("queue_bytes", KeyKind::Size, "64MiB", "payload that may wait for the assembler"),
+        key(
+            "max_open_spans",
+            KeyKind::Integer,
+            "100000",
+            "spans open at once; the oldest is delivered unfinished",
+        ),
+        key(
+            "max_open_bytes",
+            KeyKind::Size,
+            "64MiB",
+            "memory for open spans; the oldest is delivered unfinished",
+        ),
+        key("max_open_age", KeyKind::Duration, "24h", "how long a span may be open"),
+        key("max_waiting_ends", KeyKind::Integer, "10000", "ends that may wait for their start"),
+        key("max_waiting_age", KeyKind::Duration, "10m", "how long an end may wait for its start"),
+        key(
+            "max_attributes_per_span",
+            KeyKind::Integer,
+            "10000",
+            "attributes per span; what is cut is counted",
+        ),
+        key(
+            "max_events_per_span",
+            KeyKind::Integer,
+            "10000",
+            "events listed per span; what is cut is counted",
+        ),
+        key(
+            "max_value_bytes",
+            KeyKind::Size,
+            "8MiB",
+            "bytes per text value; longer ones are cut and counted",
+        ),
+    ];
+
+    /// Reads the map `pipeline:`; what is absent stays as it is in `self`.
+    ///
+    /// # Errors
+    ///
+    /// An [`OptionError`] that names the first unusable value.
+    pub fn with_options(mut self, options: &Options) -> Result<Self, OptionError> {
+        fn set<T>(target: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *target = value;
+            }
+        }
+        let size = |name: &str| -> Result<Option<usize>, OptionError> {
+            Ok(options.size(name)?.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
+        };
+        let count = |name: &str| -> Result<Option<usize>, OptionError> {
+            match options.integer::<usize>(name)? {
+                Some(0) => Err(options.error(name, "must be at least 1")),
+                count => Ok(count),
+            }
+        };
+        set(&mut self.queue_slots, count("queue_slots")?);
+        set(&mut self.queue_bytes, size("queue_bytes")?);
+        set(&mut self.assembler.max_open_spans, count("max_open_spans")?);
+        set(&mut self.assembler.max_open_bytes, size("max_open_bytes")?);
+        set(&mut self.assembler.max_open_age, options.duration("max_open_age")?);
+        set(&mut self.assembler.max_waiting_ends, count("max_waiting_ends")?);
+        set(&mut self.assembler.max_waiting_age, options.duration("max_waiting_age")?);
+        set(&mut self.assembler.max_attributes_per_span, count("max_attributes_per_span")?);
+        set(&mut self.assembler.max_events_per_span, count("max_events_per_span")?);
+        set(&mut self.assembler.max_value_bytes, size("max_value_bytes")?);
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use telemetry_core::OptionValue;
+
+    #[test]
+    fn options_replace_defaults() {
+        let options = Options::from_pairs([("max_open_age", OptionValue::Text("1h".into()))]);
+        let config = PipelineConfig::default().with_options(&options).unwrap();
+        assert_eq!(config.assembler.max_open_age, Duration::from_secs(3_600));
+        let zero = Options::from_pairs([("queue_slots", OptionValue::Integer(0))]);
+        assert!(PipelineConfig::default().with_options(&zero).is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! The engine: one thread that empties the queue, runs the assembler and hands chunks to the workers.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use telemetry_core::{Chunk, Signal, SignalSet, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Submission;
+use crate::assembler::{Assembler, Input};
+use crate::ledger::SinkCounters;
+use crate::receipt::Ack;
+use crate::record::FREE_BYTES;
+use crate::telemetry::Shared;
+use crate::worker::{Delivery, Message};
+
+/// What is not a plain event of in-process code.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Submit { submissions: Vec<Submission>, acks: Vec<Ack> },
+    Flush { replies: Vec<oneshot::Sender<Result<(), String>>> },
+}
+
+/// The engine's end of a worker's queue.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    pub(crate) counters: Arc<SinkCounters>,
+    pub(crate) interest: SignalSet,
+    pub(crate) is_store: bool,
+    pub(crate) queue: mpsc::Sender<Message>,
+    pub(crate) bytes: Arc<AtomicUsize>,
+    pub(crate) max_bytes: usize,
+}
+
+/// Signals per chunk.
+const CHUNK: usize = 256;
+/// Records taken from the queue between two looks at the clock.
+const DRAIN: usize = 256;
+/// How long the engine rests when the queue is empty but the program is busy.
+const TICK: Duration = Duration::from_millis(2);
+/// Empty ticks after which the program counts as idle.
+const IDLE_TICKS: u32 = 50;
+/// How long it sleeps when idle, so that ages are looked at.
+const SLEEP: Duration = Duration::from_secs(1);
+
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+    assembler: Assembler,
+    outlets: Vec<Outlet>,
+    signals: Vec<Signal>,
+    /// Acks of the chunk being filled: per submission, one per store.
+    acks: Vec<Vec<Ack>>,
+    ticked: Instant,
+}
+
+impl Engine {
+    pub(crate) fn new(shared: Arc<Shared>, assembler: Assembler, outlets: Vec<Outlet>) -> Self {
+        let signals = Vec::with_capacity(CHUNK + 16);
+        Self { shared, assembler, outlets, signals, acks: Vec::new(), ticked: Instant::now() }
+    }
+
+    /// Runs until the door is closed and the queue is empty. The workers' queues end with it.
+    pub(crate) fn run(mut self) {
+        let mut empty_ticks = 0;
+        loop {
+            // Read before the queue: what was pushed before the door closed is seen.
+            let closed = self.shared.closed.load(Ordering::SeqCst);
+            if self.drain() {
+                empty_ticks = 0;
+                continue;
+            }
+            self.tick();
+            if closed {
+                return;
+            }
+            empty_ticks += 1;
+            if empty_ticks < IDLE_TICKS {
+                std::thread::park_timeout(TICK);
+            } else {
+                self.shared.parked.store(true, Ordering::SeqCst);
+                if self.shared.queue.is_empty() && !self.shared.closed.load(Ordering::SeqCst) {
+                    std::thread::park_timeout(SLEEP);
+                }
+                self.shared.parked.store(false, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Takes what is in the queue, at most some hundred records; says whether there was anything.
+    fn drain(&mut self) -> bool {
+        let mut taken = 0;
+        let now = Timestamp::now();
+        while taken < DRAIN
+            && let Some(record) = self.shared.queue.pop()
+        {
+            taken += 1;
+            let bytes = record.payload_bytes();
+            if bytes > FREE_BYTES {
+                self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            match record.into_input() {
+                Ok(input) => self.ingest(input, now),
+                Err(request) => self.serve(*request, now),
+            }
+        }
+        if taken > 0 {
+            self.send_chunk();
+            self.publish();
+        }
+        taken > 0
+    }
+
+    fn ingest(&mut self, input: Input, now: Timestamp) {
+        self.assembler.ingest(input, now, &mut self.signals);
+        if self.signals.len() >= CHUNK {
+            self.send_chunk();
+        }
+    }
+
+    fn serve(&mut self, request: Request, now: Timestamp) {
+        match request {
+            Request::Submit { submissions, acks } => {
+                for submission in submissions {
+                    let input = match submission {
+                        Submission::Event { event, ttl } => Input::Event { event, ttl },
+                        Submission::Span(span) => Input::Span(span),
+                        Submission::Log(log) => Input::Log(log),
+                        Submission::Metric(point) => Input::Metric(point),
+                    };
+                    self.ingest(input, now);
+                }
+                // With the last of its signals: chunks are committed in order.
+                self.acks.push(acks);
+            }
+            Request::Flush { replies } => {
+                self.send_chunk();
+                for (outlet, reply) in self.outlets.iter().zip(replies) {
+                    // A full queue drops the reply, and that is an answer.
+                    let _ = outlet.queue.try_send(Message::Flush(reply));
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.ticked.elapsed() >= Duration::from_millis(500) {
+            self.ticked = Instant::now();
+            self.assembler.tick(Timestamp::now(), &mut self.signals);
+            self.send_chunk();
+            self.publish();
+        }
+    }
+
+    /// Shows the assembler's counters to the ledger.
+    fn publish(&self) {
+        *self.shared.assembler.lock().unwrap_or_else(PoisonError::into_inner) = *self.assembler.counts();
+    }
+
+    fn send_chunk(&mut self) {
+        if self.signals.is_empty() && self.acks.is_empty() {
+            return;
+        }
+        let signals = std::mem::replace(&mut self.signals, Vec::with_capacity(CHUNK + 16));
+        let bytes = signals.iter().map(estimate).sum();
+        let chunk = Arc::new(Chunk::new(signals));
+        let mut acks = std::mem::take(&mut self.acks);
+        for outlet in &self.outlets {
+            let signals = chunk.count(outlet.interest);
+            let acks: Vec<Ack> =
+                if outlet.is_store { acks.iter_mut().filter_map(Vec::pop).collect() } else { Vec::new() };
+            if signals == 0 && acks.is_empty() {
+                continue;
+            }
+            outlet.offer(Delivery { chunk: Arc::clone(&chunk), signals, bytes, acks });
+        }
+    }
+}
+
+impl Outlet {
+    /// Hands a chunk over; what does not fit is dropped and counted, its acks with it.
+    fn offer(&self, delivery: Delivery) {
+        let (signals, bytes) = (delivery.signals, delivery.bytes);
+        self.counters.accept(signals);
+        if self.bytes.load(Ordering::Relaxed) > self.max_bytes {
+            self.counters.drop_signals(signals, "queue full");
+            return;
+        }
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Err(error) = self.queue.try_send(Message::Delivery(delivery)) {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            let reason = match error {
+                mpsc::error::TrySendError::Full(_) => "queue full",
+                mpsc::error::TrySendError::Closed(_) => "sink closed",
+            };
+            self.counters.drop_signals(signals, reason);
+        }
+    }
+}
+
+/// Bytes of memory a signal holds, roughly.
+fn estimate(signal: &Signal) -> usize {
+    const BASE: usize = 256;
+    BASE + match signal {
+        Signal::SpanStarted(span) | Signal::SpanEnded(span) => span.attributes.payload_bytes(),
+        Signal::EndWaiting(end) => end.attributes.payload_bytes(),
+        Signal::Log(log) => {
+            let text = match &log.body {
+                telemetry_core::LogBody::Message { message, .. } => message.len(),
+                telemetry_core::LogBody::SpanEvent { name } => name.len(),
+            };
+            text + log.attributes.payload_bytes()
+        }
+        Signal::Metric(point) => point.attributes.payload_bytes(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,199 @@
+//! The ledger: nothing is lost silently.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::assembler::AssemblerCounts;
+
+/// What became of everything that was logged.
+///
+/// At the door: `logged = accepted + refused`. Per sink: `accepted = delivered + failed + dropped + pending`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Before the queue.
+    pub door: DoorLedger,
+    /// In the assembler.
+    pub assembler: AssemblerCounts,
+    /// Each sink, in the order of the configuration.
+    pub sinks: Vec<SinkLedger>,
+}
+
+/// What came to the door.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DoorLedger {
+    /// Events that entered the queue.
+    pub accepted: u64,
+    /// Events refused because the queue, its byte budget or a store was full.
+    pub refused_full: u64,
+    /// Events refused because the pipeline was shutting down.
+    pub refused_closed: u64,
+}
+
+/// What became of the signals one sink was given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SinkLedger {
+    /// The sink's name.
+    pub name: String,
+    /// `running`, `closed` (it gave up or was shut down) or `failed` (it panicked).
+    pub state: SinkState,
+    /// Signals that were for this sink.
+    pub accepted: u64,
+    /// Signals it delivered.
+    pub delivered: u64,
+    /// Signals it could not deliver, by reason.
+    pub failed: u64,
+    /// Signals it was never given, by reason.
+    pub dropped: u64,
+    /// Signals that wait in memory or on disk.
+    pub pending: u64,
+    /// Why signals failed or were dropped, and how many of each.
+    pub reasons: BTreeMap<String, u64>,
+    /// Tries that failed and were tried again.
+    pub retries: u64,
+    /// The latest error, in words.
+    pub last_error: Option<String>,
+}
+
+/// How a sink is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkState {
+    /// It takes signals.
+    #[default]
+    Running,
+    /// It was shut down, or gave up for good.
+    Closed,
+    /// It panicked.
+    Failed,
+}
+
+/// Counters of the door.
+#[derive(Debug, Default)]
+pub(crate) struct DoorCounters {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) refused_full: AtomicU64,
+    pub(crate) refused_closed: AtomicU64,
+}
+
+impl DoorCounters {
+    pub(crate) fn read(&self) -> DoorLedger {
+        DoorLedger {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            refused_full: self.refused_full.load(Ordering::Relaxed),
+            refused_closed: self.refused_closed.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Counters of one sink.
+#[derive(Debug, Default)]
+pub(crate) struct SinkCounters {
+    pub(crate) name: &'static str,
+    accepted: AtomicU64,
+    delivered: AtomicU64,
+    failed: AtomicU64,
+    dropped: AtomicU64,
+    retries: AtomicU64,
+    state: AtomicU8,
+    words: Mutex<Words>,
+}
+
+#[derive(Debug, Default)]
+struct Words {
+    reasons: BTreeMap<String, u64>,
+    last_error: Option<String>,
+}
+
+/// Different reasons remembered at most; further ones count as `other`.
+const MAX_REASONS: usize = 32;
+
+impl SinkCounters {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, ..Self::default() }
+    }
+
+    pub(crate) fn accept(&self, signals: usize) {
+        self.accepted.fetch_add(signals as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn deliver(&self, signals: usize) {
+        self.delivered.fetch_add(signals as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fail(&self, signals: usize, reason: &str) {
+        self.failed.fetch_add(signals as u64, Ordering::Relaxed);
+        self.count_reason(signals, reason);
+    }
+
+    pub(crate) fn drop_signals(&self, signals: usize, reason: &str) {
+        self.dropped.fetch_add(signals as u64, Ordering::Relaxed);
+        self.count_reason(signals, reason);
+    }
+
+    pub(crate) fn retry(&self) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_state(&self, state: SinkState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn state(&self) -> SinkState {
+        match self.state.load(Ordering::Relaxed) {
+            0 => SinkState::Running,
+            1 => SinkState::Closed,
+            _ => SinkState::Failed,
+        }
+    }
+
+    pub(crate) fn set_error(&self, error: String) {
+        self.words().last_error = Some(error);
+    }
+
+    pub(crate) fn pending(&self) -> u64 {
+        let settled = self.delivered.load(Ordering::Relaxed)
+            + self.failed.load(Ordering::Relaxed)
+            + self.dropped.load(Ordering::Relaxed);
+        self.accepted.load(Ordering::Relaxed).saturating_sub(settled)
+    }
+
+    fn words(&self) -> std::sync::MutexGuard<'_, Words> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count_reason(&self, signals: usize, reason: &str) {
+        if signals == 0 {
+            return;
+        }
+        let mut words = self.words();
+        let known = words.reasons.contains_key(reason) || words.reasons.len() < MAX_REASONS;
+        let reason = if known { reason } else { "other" };
+        *words.reasons.entry(reason.to_owned()).or_default() += signals as u64;
+    }
+
+    pub(crate) fn read(&self) -> SinkLedger {
+        let (delivered, failed, dropped) = (
+            self.delivered.load(Ordering::Relaxed),
+            self.failed.load(Ordering::Relaxed),
+            self.dropped.load(Ordering::Relaxed),
+        );
+        // Read last: what is settled was accepted before.
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        let words = self.words();
+        SinkLedger {
+            name: self.name.to_owned(),
+            state: self.state(),
+            accepted,
+            delivered,
+            failed,
+            dropped,
+            pending: accepted.saturating_sub(delivered + failed + dropped),
+            reasons: words.reasons.clone(),
+            retries: self.retries.load(Ordering::Relaxed),
+            last_error: words.last_error.clone(),
+        }
+    }
+}

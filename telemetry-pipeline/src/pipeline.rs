@@ -1,0 +1,322 @@
+//! Owns the threads: starts them, ends them.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc as std_mpsc};
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::ArrayQueue;
+use futures_util::FutureExt as _;
+use telemetry_core::{
+    BuiltSink, Recovered, RunId, SignalSet, SinkContext, SinkEntry, SinkOptions, TraceStore,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::assembler::{Assembler, AssemblerCounts};
+use crate::engine::{Engine, Outlet};
+use crate::error::{StartError, StartFailure, panic_text};
+use crate::ledger::{DoorCounters, Ledger, SinkCounters};
+use crate::telemetry::{Shared, StoreHandle, StoreQueue};
+use crate::worker::{Message, Worker};
+use crate::{PipelineConfig, Telemetry};
+
+/// A sink to start: its entry and what it is built from.
+#[derive(Debug)]
+pub struct SinkSpec {
+    /// The sink's description.
+    pub entry: &'static SinkEntry,
+    /// What it is built from.
+    pub context: SinkContext,
+}
+
+/// A running pipeline. Dropping it shuts it down.
+#[derive(Debug)]
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    give_up_at: watch::Sender<Option<tokio::time::Instant>>,
+    engine: Thread,
+    workers: Vec<Thread>,
+    is_down: bool,
+}
+
+/// What was left at the end of a shutdown.
+#[derive(Clone, Debug)]
+pub struct ShutdownReport {
+    /// Sinks whose thread did not end in time and was abandoned.
+    pub abandoned: Vec<String>,
+    /// The ledger at the end.
+    pub ledger: Ledger,
+}
+
+/// A thread that says when it has ended.
+#[derive(Debug)]
+struct Thread {
+    name: &'static str,
+    ended: std_mpsc::Receiver<()>,
+}
+
+/// What a sink's thread reports of its build.
+struct Built {
+    interest: SignalSet,
+    store: Option<Arc<dyn TraceStore>>,
+    recovered: Recovered,
+    options: SinkOptions,
+}
+
+/// What a sink's thread is given once all sinks are built.
+struct Go {
+    queue: mpsc::Receiver<Message>,
+    bytes: Arc<AtomicUsize>,
+    counters: Arc<SinkCounters>,
+    give_up_at: watch::Receiver<Option<tokio::time::Instant>>,
+    run: RunId,
+}
+
+/// A sink's thread while it is built.
+struct Starting {
+    name: &'static str,
+    built: std_mpsc::Receiver<Result<Built, StartFailure>>,
+    go: std_mpsc::SyncSender<Go>,
+    thread: Thread,
+}
+
+/// Chunks that may wait for one worker, whatever their size.
+const WORKER_QUEUE: usize = 8_192;
+/// How long a pipeline that is dropped takes at most.
+const DROP_WITHIN: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static OWN_THREAD: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Whether this thread belongs to a pipeline. Layers that turn logs into events ignore such threads,
+/// so that a sink's own logs don't feed it.
+pub fn is_pipeline_thread() -> bool {
+    OWN_THREAD.get()
+}
+
+impl Pipeline {
+    /// Starts all sinks, each on a thread of its own, and waits until every one is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] with every sink that failed; those that were ready are shut down again.
+    pub fn start(sinks: Vec<SinkSpec>, config: PipelineConfig) -> Result<Self, StartError> {
+        let deadline = Instant::now() + config.build_within;
+        let mut failures = Vec::new();
+        let mut ready = Vec::new();
+        let starting: Vec<_> = sinks.into_iter().map(|spec| (spec.entry.name, spawn_sink(spec))).collect();
+        for (name, starting) in starting {
+            let outcome = starting.map_err(StartFailure::Thread).and_then(|starting| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match starting.built.recv_timeout(left) {
+                    Ok(Ok(built)) => Ok((starting, built)),
+                    Ok(Err(failure)) => Err(failure),
+                    Err(std_mpsc::RecvTimeoutError::Timeout) => {
+                        Err(StartFailure::TimedOut(config.build_within))
+                    }
+                    Err(std_mpsc::RecvTimeoutError::Disconnected) => {
+                        Err(StartFailure::Panicked("its thread ended".to_owned()))
+                    }
+                }
+            });
+            match outcome {
+                Ok(pair) => ready.push(pair),
+                Err(failure) => failures.push((name, failure)),
+            }
+        }
+        if failures.is_empty() {
+            Self::connect(ready, config)
+                .map_err(|error| StartError { failures: vec![("assembler", StartFailure::Thread(error))] })
+        } else {
+            // Dropping `ready` tells the threads to shut their sinks down; wait for them.
+            let threads: Vec<_> = ready.into_iter().map(|(starting, _)| starting.thread).collect();
+            for thread in threads {
+                thread.wait(Instant::now() + DROP_WITHIN);
+            }
+            Err(StartError { failures })
+        }
+    }
+
+    fn connect(ready: Vec<(Starting, Built)>, config: PipelineConfig) -> std::io::Result<Self> {
+        let (give_up_at, _) = watch::channel(None);
+        let mut outlets = Vec::new();
+        let mut workers = Vec::new();
+        let mut stores = Vec::new();
+        let mut store = None;
+        let mut recovered = Recovered::default();
+        for (starting, built) in ready {
+            let (sender, queue) = mpsc::channel(WORKER_QUEUE);
+            let bytes = Arc::new(AtomicUsize::new(0));
+            let counters = Arc::new(SinkCounters::new(starting.name));
+            let is_store = built.store.is_some();
+            if let Some(built_store) = built.store {
+                let max_bytes = built.options.queue_bytes;
+                stores.push(StoreQueue {
+                    counters: Arc::clone(&counters),
+                    bytes: Arc::clone(&bytes),
+                    max_bytes: max_bytes / 2,
+                });
+                store.get_or_insert(StoreHandle(built_store));
+            }
+            recovered.open_spans.extend(built.recovered.open_spans);
+            recovered.waiting_ends.extend(built.recovered.waiting_ends);
+            let go = Go {
+                queue,
+                bytes: Arc::clone(&bytes),
+                counters: Arc::clone(&counters),
+                give_up_at: give_up_at.subscribe(),
+                run: config.run,
+            };
+            // The thread waits for this; were it gone, its queue would count as closed.
+            let _ = starting.go.send(go);
+            workers.push(starting.thread);
+            outlets.push(Outlet {
+                counters,
+                interest: built.interest,
+                is_store,
+                queue: sender,
+                bytes,
+                max_bytes: built.options.queue_bytes,
+            });
+        }
+        let interest = outlets.iter().fold(SignalSet::NONE, |union, outlet| union | outlet.interest);
+        let shared = Arc::new(Shared {
+            queue: ArrayQueue::new(config.queue_slots.max(1)),
+            bytes: AtomicUsize::new(0),
+            max_bytes: config.queue_bytes,
+            interest,
+            door: DoorCounters::default(),
+            closed: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            engine: OnceLock::new(),
+            assembler: Mutex::new(AssemblerCounts::default()),
+            sinks: outlets.iter().map(|outlet| Arc::clone(&outlet.counters)).collect(),
+            stores,
+            store,
+            service_name: config.service_name,
+        });
+        let assembler = Assembler::new(config.assembler, recovered).with_interest(interest);
+        let engine = Engine::new(Arc::clone(&shared), assembler, outlets);
+        let (ended, wait) = std_mpsc::sync_channel(1);
+        let handle = thread_builder("assembler").spawn(move || {
+            OWN_THREAD.set(true);
+            engine.run();
+            // Nobody waits any more: fine.
+            let _ = ended.try_send(());
+        })?;
+        // Set before the door is handed out.
+        let _ = shared.engine.set(handle.thread().clone());
+        let engine = Thread { name: "assembler", ended: wait };
+        Ok(Self { shared, give_up_at, engine, workers, is_down: false })
+    }
+
+    /// The door.
+    pub fn telemetry(&self) -> Telemetry {
+        Telemetry::new(Arc::clone(&self.shared))
+    }
+
+    /// Closes the door, delivers what was accepted, flushes and closes all sinks in parallel, and
+    /// returns after `within` at the latest. Blocking.
+    pub fn shutdown(mut self, within: Duration) -> ShutdownReport {
+        self.take_down(within)
+    }
+
+    fn take_down(&mut self, within: Duration) -> ShutdownReport {
+        self.is_down = true;
+        let deadline = Instant::now() + within;
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.wake();
+        // Workers stop retrying a little earlier, so that there is time to close.
+        let spare = (within / 5).min(Duration::from_secs(2));
+        let give_up_at = tokio::time::Instant::from_std(Instant::now() + within.saturating_sub(spare));
+        self.give_up_at.send_replace(Some(give_up_at));
+        self.engine.wait(deadline);
+        let late = self.workers.iter().filter(|worker| !worker.wait(deadline));
+        let abandoned: Vec<String> = late.map(|worker| worker.name.to_owned()).collect();
+        for sink in &self.shared.sinks {
+            if abandoned.iter().any(|name| name == sink.name) {
+                let left = usize::try_from(sink.pending()).unwrap_or(usize::MAX);
+                sink.drop_signals(left, "shutdown");
+            }
+        }
+        ShutdownReport { abandoned, ledger: self.telemetry().ledger() }
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if !self.is_down {
+            self.take_down(DROP_WITHIN);
+        }
+    }
+}
+
+impl Thread {
+    /// Waits for the thread's end until `deadline`; says whether it has ended.
+    fn wait(&self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Disconnected: it ended without a word, by a panic.
+        !matches!(self.ended.recv_timeout(left), Err(std_mpsc::RecvTimeoutError::Timeout))
+    }
+}
+
+fn thread_builder(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(format!("telemetry-{name}"))
+}
+
+/// Starts a sink's thread: it builds the sink, reports, waits for the others, and works.
+fn spawn_sink(spec: SinkSpec) -> std::io::Result<Starting> {
+    let (report, built) = std_mpsc::sync_channel(1);
+    let (go, wait_for_go) = std_mpsc::sync_channel::<Go>(1);
+    let (ended, wait) = std_mpsc::sync_channel(1);
+    let name = spec.entry.name;
+    thread_builder(name).spawn(move || {
+        OWN_THREAD.set(true);
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(live(&spec, &report, wait_for_go)),
+            Err(error) => {
+                let _ = report.try_send(Err(StartFailure::Thread(error)));
+            }
+        }
+        // Nobody waits any more: fine.
+        let _ = ended.try_send(());
+    })?;
+    Ok(Starting { name, built, go, thread: Thread { name, ended: wait } })
+}
+
+/// The life of a sink, on its own thread and runtime.
+async fn live(
+    spec: &SinkSpec,
+    report: &std_mpsc::SyncSender<Result<Built, StartFailure>>,
+    wait_for_go: std_mpsc::Receiver<Go>,
+) {
+    let built = AssertUnwindSafe((spec.entry.build)(&spec.context)).catch_unwind().await;
+    let built = match built {
+        Ok(Ok(built)) => built,
+        Ok(Err(error)) => {
+            let _ = report.try_send(Err(StartFailure::Build(error)));
+            return;
+        }
+        Err(panic) => {
+            let _ = report.try_send(Err(StartFailure::Panicked(panic_text(&*panic))));
+            return;
+        }
+    };
+    let BuiltSink { sink, interest, store, recovered, options, .. } = built;
+    let _ = report.try_send(Ok(Built { interest, store, recovered, options: options.clone() }));
+    match wait_for_go.recv() {
+        Ok(Go { queue, bytes, counters, give_up_at, run }) => {
+            let sink = Some(sink);
+            Worker { sink, interest, options, run, queue, bytes, counters, give_up_at, batches: 0 }
+                .work()
+                .await;
+        }
+        // Another sink failed to start.
+        Err(_) => {
+            if let Err(error) = sink.shutdown().await {
+                tracing::warn!(sink = spec.entry.name, error = error.full_text(), "closing the sink failed");
+            }
+        }
+    }
+}

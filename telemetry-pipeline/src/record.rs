@@ -1,0 +1,155 @@
+//! What goes through the queue: at most 128 bytes, moved by value.
+
+use telemetry_core::{
+    Attributes, Event, EventContext, Metric, MetricKind, MetricValue, Payload, Severity, SpanId, SpanKey,
+    SpanStatus, StructuredLog, Text, Timestamp, TraceId, Ttl, UnstructuredLog,
+};
+
+use crate::assembler::Input;
+use crate::engine::Request;
+
+/// One slot of the queue. Events lie flat in it; what is rare or large is boxed.
+#[derive(Debug)]
+pub(crate) enum Record {
+    Start {
+        trace_id: TraceId,
+        span_id: SpanId,
+        parent_span_id: Option<SpanId>,
+        timestamp: Timestamp,
+        name: Text,
+        attributes: Attributes,
+        ttl: Ttl,
+    },
+    End {
+        trace_id: TraceId,
+        span_id: SpanId,
+        timestamp: Timestamp,
+        status: SpanStatus,
+        attributes: Attributes,
+        ttl: Ttl,
+    },
+    Log {
+        trace_id: Option<TraceId>,
+        span_id: Option<SpanId>,
+        timestamp: Timestamp,
+        message: Text,
+        severity: Severity,
+        attributes: Attributes,
+        ttl: Ttl,
+    },
+    Metric {
+        trace_id: Option<TraceId>,
+        span_id: Option<SpanId>,
+        timestamp: Timestamp,
+        metric: Text,
+        value: MetricValue,
+        unit: Text,
+        kind: Option<MetricKind>,
+        attributes: Attributes,
+        ttl: Ttl,
+    },
+    /// Events of a later version of the contract.
+    Other(Box<(Event, Ttl)>),
+    Request(Box<Request>),
+}
+
+/// Payload above this many bytes is charged to the queue's byte budget.
+pub(crate) const FREE_BYTES: usize = 1_024;
+
+impl Record {
+    pub(crate) fn from_event(event: Event, ttl: Ttl) -> Self {
+        match event {
+            Event::UnstructuredLog(UnstructuredLog { context, timestamp, message, severity, attributes }) => {
+                let (trace_id, span_id) = (context.trace_id(), context.span_id());
+                Self::Log { trace_id, span_id, timestamp, message, severity, attributes, ttl }
+            }
+            Event::Metric(Metric { context, timestamp, metric, value, unit, kind, attributes }) => {
+                let (trace_id, span_id) = (context.trace_id(), context.span_id());
+                Self::Metric { trace_id, span_id, timestamp, metric, value, unit, kind, attributes, ttl }
+            }
+            Event::StructuredLog(StructuredLog { trace_id, span_id, timestamp, payload, attributes }) => {
+                match payload {
+                    Payload::SpanStart { name, parent_span_id } => {
+                        Self::Start { trace_id, span_id, parent_span_id, timestamp, name, attributes, ttl }
+                    }
+                    Payload::SpanEnd { status } => {
+                        Self::End { trace_id, span_id, timestamp, status, attributes, ttl }
+                    }
+                    payload => {
+                        let log = StructuredLog { trace_id, span_id, timestamp, payload, attributes };
+                        Self::Other(Box::new((Event::StructuredLog(log), ttl)))
+                    }
+                }
+            }
+        }
+    }
+
+    /// The assembler's input, or the request that is not for the assembler.
+    pub(crate) fn into_input(self) -> Result<Input, Box<Request>> {
+        let (event, ttl) = match self {
+            Self::Start { trace_id, span_id, parent_span_id, timestamp, name, attributes, ttl } => {
+                let payload = Payload::SpanStart { name, parent_span_id };
+                let log = StructuredLog { trace_id, span_id, timestamp, payload, attributes };
+                (Event::StructuredLog(log), ttl)
+            }
+            Self::End { trace_id, span_id, timestamp, status, attributes, ttl } => {
+                let payload = Payload::SpanEnd { status };
+                let log = StructuredLog { trace_id, span_id, timestamp, payload, attributes };
+                (Event::StructuredLog(log), ttl)
+            }
+            Self::Log { trace_id, span_id, timestamp, message, severity, attributes, ttl } => {
+                let context = context(trace_id, span_id);
+                let log = UnstructuredLog { context, timestamp, message, severity, attributes };
+                (Event::UnstructuredLog(log), ttl)
+            }
+            Self::Metric { trace_id, span_id, timestamp, metric, value, unit, kind, attributes, ttl } => {
+                let context = context(trace_id, span_id);
+                let metric = Metric { context, timestamp, metric, value, unit, kind, attributes };
+                (Event::Metric(metric), ttl)
+            }
+            Self::Other(boxed) => *boxed,
+            Self::Request(request) => return Err(request),
+        };
+        Ok(Input::Event { event, ttl })
+    }
+
+    /// Bytes of payload, for the budget; texts known at compile time count as well.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Start { name, attributes, .. } => name.len() + attributes.payload_bytes(),
+            Self::End { attributes, .. } => attributes.payload_bytes(),
+            Self::Log { message, attributes, .. } => message.len() + attributes.payload_bytes(),
+            Self::Metric { metric, unit, attributes, .. } => {
+                metric.len() + unit.len() + attributes.payload_bytes()
+            }
+            Self::Other(boxed) => boxed.0.attributes().payload_bytes(),
+            Self::Request(_) => 0,
+        }
+    }
+}
+
+/// Two ids take 24 bytes in a record, an `EventContext` 32.
+fn context(trace_id: Option<TraceId>, span_id: Option<SpanId>) -> EventContext {
+    match (trace_id, span_id) {
+        (Some(trace_id), Some(span_id)) => EventContext::Span(SpanKey::new(trace_id, span_id)),
+        (Some(trace_id), None) => EventContext::Trace(trace_id),
+        (None, _) => EventContext::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_fits_two_cache_lines() {
+        assert!(size_of::<Record>() <= 128, "{} bytes", size_of::<Record>());
+    }
+
+    #[test]
+    fn an_event_comes_out_as_it_went_in() {
+        let event = Event::metric("m", 1, "s").with_kind(MetricKind::Gauge);
+        let record = Record::from_event(event.clone(), Ttl::default());
+        assert_eq!(record.into_input().unwrap(), Input::Event { event, ttl: Ttl::default() });
+    }
+}

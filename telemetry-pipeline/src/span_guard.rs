@@ -1,0 +1,171 @@
+//! Span guards: three kinds of plain events, so that starts and logs are live and survive a crash.
+
+use telemetry_core::{Attributes, MetricValue, Severity, SpanKey, SpanStatus, Text, Ttl, Value};
+
+use crate::clock::Anchor;
+use crate::record::Record;
+use crate::{Entered, Telemetry, TraceParent, enter, ids};
+
+/// A span that ends when this is dropped.
+///
+/// Its start is logged at once, its logs and metrics as they come, its end when it is dropped: with
+/// status ok, unless [`SpanGuard::fail`] was called or the thread panics. A guard whose start was
+/// refused stays silent, so overload makes no orphan halves.
+///
+/// ```
+/// use telemetry_core::{Severity, attrs};
+/// use telemetry_pipeline::Telemetry;
+///
+/// # let telemetry = Telemetry::disabled();
+/// let mut span = telemetry.span("inference", attrs! { "model_id" => "llama" });
+/// span.log(Severity::Info, "prompt received");
+/// span.metric("prompt_tokens", 42, "tokens", attrs! { "model_id" => "llama" });
+/// span.set_attribute("cached", true);
+/// let child = span.child("tool call", attrs! {});
+/// assert_eq!(child.context().trace_id, span.context().trace_id);
+/// ```
+#[derive(Debug)]
+#[must_use = "a span ends when its guard is dropped"]
+pub struct SpanGuard {
+    telemetry: Telemetry,
+    key: SpanKey,
+    anchor: Anchor,
+    /// Whether the start was accepted and the end is still to come.
+    live: bool,
+    status: SpanStatus,
+    panicking: bool,
+    attributes: Vec<(Text, Value)>,
+}
+
+impl SpanGuard {
+    pub(crate) fn start(
+        telemetry: &Telemetry,
+        name: Text,
+        parent: Option<SpanKey>,
+        attributes: Attributes,
+    ) -> Self {
+        let trace_id = parent.map_or_else(ids::random_trace_id, |parent| parent.trace_id);
+        let key = SpanKey::new(trace_id, ids::random_span_id());
+        let anchor = Anchor::now();
+        let live = telemetry.wants_spans()
+            && telemetry.offer(Record::Start {
+                trace_id,
+                span_id: key.span_id,
+                parent_span_id: parent.map(|parent| parent.span_id),
+                timestamp: anchor.start(),
+                name,
+                attributes,
+                ttl: Ttl::default(),
+            });
+        let telemetry = telemetry.clone();
+        let panicking = std::thread::panicking();
+        Self { telemetry, key, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
+    }
+
+    /// Trace and span id, to give to other tasks and processes.
+    pub const fn context(&self) -> SpanKey {
+        self.key
+    }
+
+    /// The W3C `traceparent` for a request to another process.
+    pub fn traceparent(&self) -> String {
+        TraceParent { parent: self.key, sampled: true }.to_string()
+    }
+
+    /// Makes this the current span of the thread until the returned guard is dropped.
+    pub fn enter(&self) -> Entered {
+        enter(self.key)
+    }
+
+    /// Starts a span below this one.
+    pub fn child(&self, name: impl Into<Text>, attributes: Attributes) -> Self {
+        Self::start(&self.telemetry, name.into(), Some(self.key), attributes)
+    }
+
+    /// Logs a line in this span.
+    pub fn log(&self, severity: Severity, message: impl Into<Text>) {
+        self.log_with(severity, message, Attributes::default());
+    }
+
+    /// Logs a line with attributes in this span.
+    pub fn log_with(&self, severity: Severity, message: impl Into<Text>, attributes: Attributes) {
+        if self.live {
+            self.telemetry.offer(Record::Log {
+                trace_id: Some(self.key.trace_id),
+                span_id: Some(self.key.span_id),
+                timestamp: self.anchor.time(),
+                message: message.into(),
+                severity,
+                attributes,
+                ttl: Ttl::default(),
+            });
+        }
+    }
+
+    /// Logs a measurement in this span; `labels` tell its series.
+    pub fn metric(
+        &self,
+        metric: impl Into<Text>,
+        value: impl Into<MetricValue>,
+        unit: impl Into<Text>,
+        labels: Attributes,
+    ) {
+        if self.live {
+            self.telemetry.offer(Record::Metric {
+                trace_id: Some(self.key.trace_id),
+                span_id: Some(self.key.span_id),
+                timestamp: self.anchor.time(),
+                metric: metric.into(),
+                value: value.into(),
+                unit: unit.into(),
+                kind: None,
+                attributes: labels,
+                ttl: Ttl::default(),
+            });
+        }
+    }
+
+    /// Sets an attribute that the end will carry; it wins over the start's.
+    pub fn set_attribute(&mut self, key: impl Into<Text>, value: impl Into<Value>) {
+        let (key, value) = (key.into(), value.into());
+        match self.attributes.iter_mut().find(|(name, _)| *name == key) {
+            Some(slot) => slot.1 = value,
+            None => self.attributes.push((key, value)),
+        }
+    }
+
+    /// The span will end as failed.
+    pub fn fail(&mut self) {
+        self.status = SpanStatus::Error;
+    }
+
+    /// The span will end as failed, with the error's text in the attribute `error`.
+    pub fn record_error(&mut self, error: &dyn std::fmt::Display) {
+        self.fail();
+        self.set_attribute("error", error.to_string());
+    }
+
+    /// Ends the span now, as dropping it does.
+    pub fn end(self) {
+        drop(self);
+    }
+}
+
+impl Drop for SpanGuard {
+    fn drop(&mut self) {
+        if !self.live {
+            return;
+        }
+        if std::thread::panicking() && !self.panicking {
+            self.status = SpanStatus::Error;
+        }
+        self.telemetry.offer(Record::End {
+            trace_id: self.key.trace_id,
+            span_id: self.key.span_id,
+            timestamp: self.anchor.time(),
+            status: self.status,
+            attributes: std::mem::take(&mut self.attributes).into(),
+            ttl: Ttl::default(),
+        });
+    }
+}

@@ -1,0 +1,307 @@
+//! The door: all that instrumented code holds.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crossbeam_queue::ArrayQueue;
+use telemetry_core::{
+    Attributes, Event, EventContext, LogRecord, MetricPoint, SignalSet, Span, SpanKey, Text, TraceStore, Ttl,
+};
+use tokio::sync::oneshot;
+
+use crate::assembler::AssemblerCounts;
+use crate::engine::Request;
+use crate::ledger::{DoorCounters, Ledger, SinkCounters, SinkState};
+use crate::receipt::{Receipt, receipt};
+use crate::record::{FREE_BYTES, Record};
+use crate::{SpanGuard, SubmitError, TraceParent, current_span};
+
+/// The door of the pipeline: a cheap clone, all that instrumented code holds.
+///
+/// ```
+/// use telemetry_core::{Event, Severity, attrs};
+/// use telemetry_pipeline::Telemetry;
+///
+/// let telemetry = Telemetry::disabled(); // or `pipeline.telemetry()`
+/// let span = telemetry.span("chat", attrs! { "model_id" => "llama" });
+/// span.log(Severity::Info, "prompt received");
+/// telemetry.log_event(Event::metric("prompt_tokens", 42, "tokens"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Telemetry(Option<Arc<Shared>>);
+
+/// Something submitted with a receipt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Submission {
+    /// An event, in order.
+    Event {
+        /// The event.
+        event: Event,
+        /// How long stores keep it, from now.
+        ttl: Ttl,
+    },
+    /// A finished span with its events, received by OTLP.
+    Span(Box<Span>),
+    /// A log received by OTLP.
+    Log(Box<LogRecord>),
+    /// A measurement received by OTLP.
+    Metric(Box<MetricPoint>),
+}
+
+/// What the door shares with the engine.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) queue: ArrayQueue<Record>,
+    pub(crate) bytes: AtomicUsize,
+    pub(crate) max_bytes: usize,
+    pub(crate) interest: SignalSet,
+    pub(crate) door: DoorCounters,
+    pub(crate) closed: AtomicBool,
+    /// Whether the engine sleeps until it is woken; only then a push wakes it.
+    pub(crate) parked: AtomicBool,
+    pub(crate) engine: OnceLock<std::thread::Thread>,
+    pub(crate) assembler: Mutex<AssemblerCounts>,
+    pub(crate) sinks: Vec<Arc<SinkCounters>>,
+    pub(crate) stores: Vec<StoreQueue>,
+    pub(crate) store: Option<StoreHandle>,
+    pub(crate) service_name: Text,
+}
+
+/// How full the queue of a store is.
+#[derive(Debug)]
+pub(crate) struct StoreQueue {
+    pub(crate) counters: Arc<SinkCounters>,
+    pub(crate) bytes: Arc<AtomicUsize>,
+    pub(crate) max_bytes: usize,
+}
+
+pub(crate) struct StoreHandle(pub(crate) Arc<dyn TraceStore>);
+
+impl std::fmt::Debug for StoreHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TraceStore")
+    }
+}
+
+/// What became of a flush, for each sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlushReport {
+    /// Name of the sink, and why it could not flush, if it could not.
+    pub sinks: Vec<(String, Result<(), String>)>,
+}
+
+impl FlushReport {
+    /// Whether every sink has flushed.
+    pub fn is_complete(&self) -> bool {
+        self.sinks.iter().all(|(_, outcome)| outcome.is_ok())
+    }
+}
+
+impl Shared {
+    /// Puts a record into the queue, or gives it back when there is no room.
+    fn push(&self, record: Record) -> Result<(), Record> {
+        let bytes = record.payload_bytes();
+        if bytes > FREE_BYTES {
+            let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            if before + bytes > self.max_bytes {
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                return Err(record);
+            }
+        }
+        self.queue.push(record).inspect_err(|record| {
+            let bytes = record.payload_bytes();
+            if bytes > FREE_BYTES {
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+        })?;
+        // Sequentially consistent with the engine's store and its look at the queue: no wake-up is lost.
+        if self.parked.load(Ordering::SeqCst) {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(engine) = self.engine.get() {
+            engine.unpark();
+        }
+    }
+
+    /// Pushes what in-process code logs: never blocks, counts what is refused.
+    fn offer(&self, record: Record) -> bool {
+        if self.closed.load(Ordering::Relaxed) {
+            self.door.refused_closed.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        let accepted = self.push(record).is_ok();
+        if !accepted {
+            self.door.refused_full.fetch_add(1, Ordering::Relaxed);
+        }
+        accepted
+    }
+}
+
+impl Telemetry {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self(Some(shared))
+    }
+
+    /// A door that leads nowhere: every call is a no-op.
+    pub const fn disabled() -> Self {
+        Self(None)
+    }
+
+    /// Whether there is a pipeline behind it.
+    pub const fn is_enabled(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The signals that some sink wants.
+    pub fn interest(&self) -> SignalSet {
+        self.0.as_ref().map_or(SignalSet::NONE, |shared| shared.interest)
+    }
+
+    /// The service this process is; may be empty.
+    pub fn service_name(&self) -> &str {
+        self.0.as_ref().map_or("", |shared| &shared.service_name)
+    }
+
+    /// Logs an event. Never blocks; what does not fit is refused and counted. A log or a metric
+    /// without a context belongs to the [current span](current_span).
+    pub fn log_event(&self, event: Event) {
+        self.log_event_with_ttl(event, Ttl::default());
+    }
+
+    /// Logs an event that stores keep for `ttl`.
+    pub fn log_event_with_ttl(&self, event: Event, ttl: Ttl) {
+        let Some(shared) = self.wanted() else { return };
+        let event = match event.context() {
+            EventContext::None => match current_span() {
+                Some(span) => event.in_context(EventContext::Span(span)),
+                None => event,
+            },
+            EventContext::Trace(_) | EventContext::Span(_) => event,
+        };
+        shared.offer(Record::from_event(event, ttl));
+    }
+
+    /// The pipeline, if some sink wants anything at all.
+    fn wanted(&self) -> Option<&Arc<Shared>> {
+        self.0.as_ref().filter(|shared| !shared.interest.is_empty())
+    }
+
+    /// Offers a record for a span guard; says whether it was accepted.
+    pub(crate) fn offer(&self, record: Record) -> bool {
+        self.wanted().is_some_and(|shared| shared.offer(record))
+    }
+
+    /// Whether a span would be seen by any sink.
+    pub(crate) fn wants_spans(&self) -> bool {
+        self.wanted().is_some()
+    }
+
+    /// Submits all of `submissions`, or none. Nothing is filled in; the receipt completes once every
+    /// store has committed.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError`] with the submissions, when the queue or a store is full or the pipeline is closed.
+    pub fn submit(&self, submissions: Vec<Submission>) -> Result<Receipt, SubmitError> {
+        let Some(shared) = &self.0 else { return Err(SubmitError::Closed(submissions)) };
+        let count = submissions.len() as u64;
+        if shared.closed.load(Ordering::Relaxed) {
+            shared.door.refused_closed.fetch_add(count, Ordering::Relaxed);
+            return Err(SubmitError::Closed(submissions));
+        }
+        let is_full = |store: &StoreQueue| {
+            store.counters.state() == SinkState::Running
+                && store.bytes.load(Ordering::Relaxed) > store.max_bytes
+        };
+        if shared.stores.iter().any(is_full) {
+            shared.door.refused_full.fetch_add(count, Ordering::Relaxed);
+            return Err(SubmitError::Full(submissions));
+        }
+        let (receipt, acks) = receipt(shared.stores.len());
+        let request = Request::Submit { submissions, acks };
+        match shared.push(Record::Request(Box::new(request))) {
+            Ok(()) => {
+                shared.wake();
+                Ok(receipt)
+            }
+            Err(record) => {
+                shared.door.refused_full.fetch_add(count, Ordering::Relaxed);
+                let submissions = match record.into_input() {
+                    Err(request) => match *request {
+                        Request::Submit { submissions, .. } => submissions,
+                        Request::Flush { .. } => Vec::new(),
+                    },
+                    Ok(_) => Vec::new(),
+                };
+                Err(SubmitError::Full(submissions))
+            }
+        }
+    }
+
+    /// Starts a span: a child of the [current span](current_span), or the root of a new trace.
+    pub fn span(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
+        SpanGuard::start(self, name.into(), current_span(), attributes)
+    }
+
+    /// Starts a span below `parent`, which may be in another task or thread.
+    pub fn span_below(&self, parent: SpanKey, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
+        SpanGuard::start(self, name.into(), Some(parent), attributes)
+    }
+
+    /// Starts the root of a new trace, whatever the current span is.
+    pub fn root_span(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
+        SpanGuard::start(self, name.into(), None, attributes)
+    }
+
+    /// Continues a trace that another process began: a span below the caller's (W3C Trace Context).
+    pub fn continue_trace(
+        &self,
+        remote: TraceParent,
+        name: impl Into<Text>,
+        attributes: Attributes,
+    ) -> SpanGuard {
+        let header = (Text::Borrowed("traceparent"), remote.to_string().into());
+        let attributes = attributes.into_iter().chain([header]).collect();
+        SpanGuard::start(self, name.into(), Some(remote.parent), attributes)
+    }
+
+    /// Waits, at most `within`, until everything logged before is as durable as each sink can make it.
+    pub async fn flush(&self, within: Duration) -> FlushReport {
+        let Some(shared) = &self.0 else { return FlushReport::default() };
+        let (replies, answers): (Vec<_>, Vec<_>) = shared.sinks.iter().map(|_| oneshot::channel()).unzip();
+        let request = Request::Flush { replies };
+        let mut report = FlushReport::default();
+        let pushed = shared.push(Record::Request(Box::new(request))).is_ok();
+        shared.wake();
+        let deadline = std::time::Instant::now() + within;
+        for (sink, answer) in shared.sinks.iter().zip(answers) {
+            let outcome = if pushed { crate::deadline::at(deadline, answer).await } else { None };
+            let outcome = match outcome {
+                Some(Ok(outcome)) => outcome,
+                Some(Err(_)) => Err("the sink is closed or its queue is full".to_owned()),
+                None => Err(format!("not within {within:?}")),
+            };
+            report.sinks.push((sink.name.to_owned(), outcome));
+        }
+        report
+    }
+
+    /// What became of everything logged so far.
+    pub fn ledger(&self) -> Ledger {
+        let Some(shared) = &self.0 else { return Ledger::default() };
+        let assembler = *shared.assembler.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut door = shared.door.read();
+        door.accepted = assembler.inputs;
+        Ledger { door, assembler, sinks: shared.sinks.iter().map(|sink| sink.read()).collect() }
+    }
+
+    /// The store of the first sink that gave one.
+    pub fn store(&self) -> Option<Arc<dyn TraceStore>> {
+        self.0.as_ref()?.store.as_ref().map(|store| Arc::clone(&store.0))
+    }
+}
