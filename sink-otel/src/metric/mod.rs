@@ -1,0 +1,118 @@
+//! The sink `otel_metric`: measurements aggregated by OpenTelemetry's SDK, exported by the clock.
+//!
+//! The SDK stamps what it exports with its own clock: an aggregate has no event's time.
+
+mod export;
+mod histograms;
+mod recorder;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry_otlp::{MetricExporter, Protocol, RetryPolicy, WithExportConfig as _, WithHttpConfig as _};
+use telemetry_core::{
+    Batch, BoxFuture, BuiltSink, Signal, SignalSet, Sink, SinkContext, SinkEntry, SinkError, Written,
+};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::client::Client;
+use crate::config::{Config, Lookup, METRIC_KEYS, MetricConfig, SignalKind};
+use crate::metric::export::{Exporting, Shared};
+use crate::resource::Resources;
+
+/// How long the last export may take: a shutdown has ten seconds in all.
+const LAST_EXPORT: Duration = Duration::from_secs(5);
+
+/// The sink `otel_metric`.
+pub static METRIC: SinkEntry = SinkEntry {
+    name: "otel_metric",
+    summary: "sends metrics to an OpenTelemetry collector (OTLP over HTTP)",
+    keys: METRIC_KEYS,
+    build,
+};
+telemetry_core::register_sink!(METRIC);
+
+fn build(context: &SinkContext) -> BoxFuture<'_, Result<BuiltSink, SinkError>> {
+    Box::pin(async { build_with(context, &crate::process_variable) })
+}
+
+/// As the entry's build function, with the environment given. Needs a runtime: the clock runs on it.
+pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<BuiltSink, SinkError> {
+    let config = Config::read(&context.options, lookup, SignalKind::Metrics, METRIC.name)
+        .map_err(crate::unusable_options)?;
+    let metric_config = MetricConfig::read(&context.options, lookup).map_err(crate::unusable_options)?;
+    let client = Client::new(&config)?;
+    let mut exporter = MetricExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_endpoint(config.endpoint.full_url())
+        .with_timeout(config.timeout)
+        .with_http_client(client.clone())
+        // What is not delivered goes with the next export.
+        .with_retry_policy(RetryPolicy::disabled());
+    if let Some(compression) = config.compression.of_exporter() {
+        exporter = exporter.with_compression(compression);
+    }
+    let exporter =
+        exporter.with_temporality(metric_config.temporality).build().map_err(crate::no_exporter)?;
+    let interval = metric_config.interval;
+    let resources = Resources::new(&context.service_name, &config.resource_attributes);
+    let exporting = Exporting::new(exporter, client, config.endpoint);
+    let shared = Arc::new(Shared::new(resources, metric_config, exporting));
+    let sink = MetricSink {
+        last_export: config.timeout.min(LAST_EXPORT),
+        clock: tokio::spawn(export_by_the_clock(Arc::clone(&shared), interval)),
+        shared,
+    };
+    Ok(BuiltSink::new(sink, SignalSet::METRIC).with_options(config.worker))
+}
+
+/// Exports at every interval, also while no measurement comes.
+async fn export_by_the_clock(shared: Arc<Shared>, interval: Duration) {
+    let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // The outcome is logged, and the next export repeats what is not delivered.
+        let _ = shared.export().await;
+    }
+}
+
+#[derive(Debug)]
+struct MetricSink {
+    shared: Arc<Shared>,
+    clock: JoinHandle<()>,
+    last_export: Duration,
+}
+
+#[async_trait]
+impl Sink for MetricSink {
+    async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
+        let points = batch.iter().filter_map(|signal| match signal {
+            Signal::Metric(point) => Some(point.as_ref()),
+            _ => None,
+        });
+        Ok(self.shared.record(points, batch.len()))
+    }
+
+    async fn flush(&mut self) -> Result<(), SinkError> {
+        self.shared.export().await
+    }
+
+    async fn shutdown(self: Box<Self>) -> Result<(), SinkError> {
+        let exported = tokio::time::timeout(self.last_export, self.shared.export()).await;
+        let outcome = match exported {
+            Ok(outcome) => outcome,
+            Err(_) => Err(SinkError::retry("the collector does not answer the last export in time")),
+        };
+        outcome.map_err(|error| error.with("measurements", self.shared.unsent()))
+    }
+}
+
+impl Drop for MetricSink {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
