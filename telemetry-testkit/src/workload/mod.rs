@@ -47,7 +47,7 @@ pub struct Workload {
     pub out_of_order: bool,
     /// When the first request comes.
     pub start: Timestamp,
-    /// The time to live of everything.
+    /// The time to live of everything; the longest by default, so that nothing expires in a test.
     pub ttl: Ttl,
 }
 
@@ -75,7 +75,7 @@ impl Workload {
             out_of_order: false,
             // 2026-03-01T12:00:00Z.
             start: Timestamp::from_nanos(1_772_366_400_000_000_000),
-            ttl: Ttl::default(),
+            ttl: Ttl::from_seconds(u64::MAX).unwrap_or_default(),
         }
     }
 
