@@ -12,7 +12,7 @@
 //! # }
 //!
 //! proptest! {
-//!     #[test]
+//!     // Yours bears #[test].
 //!     fn the_store_answers_as_the_model(
 //!         batches in prop::collection::vec(random_signals(), 1..4),
 //!         questions in prop::collection::vec(random_question(), 20),
@@ -28,6 +28,7 @@
 //!         });
 //!     }
 //! }
+//! the_store_answers_as_the_model();
 //! ```
 
 pub mod cases;
