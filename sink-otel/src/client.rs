@@ -189,3 +189,21 @@ fn with_certificates(
     }
     Ok(builder)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_the_exporter_compressed_against_the_options_is_undone() {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, b"body").unwrap();
+        let gzip = gzip.finish().unwrap();
+        let zstd = zstd::bulk::compress(b"body", 0).unwrap();
+        for (encoding, body) in [("gzip", gzip), ("zstd", zstd)] {
+            assert_eq!(decompress(&HeaderValue::from_static(encoding), &body).unwrap(), "body");
+        }
+        assert!(decompress(&HeaderValue::from_static("br"), b"body").is_err());
+    }
+}
