@@ -132,6 +132,12 @@ pub enum Refusal {
 }
 
 impl Instruments {
+    /// The instrument of a metric that nothing else tells: a name ending `_total` or an integer value
+    /// is a counter, a float a gauge; known metrics are what the table says.
+    pub fn guess(name: &str, value: MetricValue) -> MetricKind {
+        known_metric(name).map_or_else(|| guess(name, value), |known| known.kind)
+    }
+
     /// The instrument for one measurement of `name` (the canonical name is used).
     ///
     /// # Errors

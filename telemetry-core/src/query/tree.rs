@@ -90,6 +90,35 @@ pub fn tree_of(spans: Vec<Span>, top: SpanId, max_depth: Option<u32>) -> Option<
     Some(SpanTree { nodes })
 }
 
+/// The spans of one trace from its root down to `max_depth` levels, by depth, then start, then id.
+/// Without a limit also those that the root does not lead to, after the others.
+pub fn spans_from_root(spans: Vec<Span>, max_depth: Option<u32>) -> Vec<Span> {
+    let Some(root) = root_of(&spans).map(|root| root.span_id) else { return Vec::new() };
+    let mut apart = if max_depth.is_none() { spans.clone() } else { Vec::new() };
+    let tree = tree_of(spans, root, max_depth);
+    let mut found: Vec<Span> = tree.into_iter().flat_map(|tree| tree.nodes).map(|node| node.span).collect();
+    let below: HashSet<SpanId> = found.iter().map(|span| span.span_id).collect();
+    apart.retain(|span| !below.contains(&span.span_id));
+    apart.sort_by_key(|span| (span.start_time, span.span_id));
+    found.extend(apart);
+    found
+}
+
+/// The span with only the attributes `keys`, if it has all of them and none is null; the span as it is
+/// if no keys are given.
+pub fn with_attributes(span: Span, keys: &[String]) -> Option<Span> {
+    if keys.is_empty() {
+        return Some(span);
+    }
+    let has = |key: &String| span.attributes.get(key).is_some_and(|value| !value.is_null());
+    if !keys.iter().all(has) {
+        return None;
+    }
+    let is_asked = |key: &str| keys.iter().any(|asked| asked == key);
+    let attributes = span.attributes.iter().filter(|(key, _)| is_asked(key)).cloned().collect();
+    Some(Span { attributes, ..span })
+}
+
 /// The default order of traces: newest start first, then the larger trace id first.
 pub fn newest_first(trace: &Trace) -> impl Ord + use<> {
     Reverse((trace.start_time, trace.trace_id))

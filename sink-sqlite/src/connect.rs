@@ -1,0 +1,60 @@
+//! How connections are opened: the same settings everywhere.
+
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection};
+
+use crate::{Config, Synchronous};
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The only one that writes.
+    Writer,
+    /// Copies the write-ahead log into the database.
+    Checkpoint,
+    /// Answers queries.
+    Reader,
+}
+
+/// Opens a connection.
+pub(crate) async fn open(config: &Config, role: Role) -> Result<SqliteConnection, sqlx::Error> {
+    options(config, role).connect().await
+}
+
+/// How a connection is opened.
+pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
+    let synchronous = match config.synchronous {
+        Synchronous::Normal => SqliteSynchronous::Normal,
+        Synchronous::Full => SqliteSynchronous::Full,
+    };
+    let options = SqliteConnectOptions::new()
+        .filename(&config.path)
+        .synchronous(synchronous)
+        // Ours never wait for one another: this is for other programs that hold a lock for a moment.
+        .busy_timeout(Duration::from_secs(5))
+        .foreign_keys(false)
+        .statement_cache_capacity(128)
+        .row_buffer_size(1_024)
+        .pragma("cache_size", "-8192")
+        .pragma("temp_store", "memory")
+        .disable_statement_logging();
+    match role {
+        Role::Writer => options
+            .create_if_missing(true)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Wal)
+            .thread_name(|_| "sqlite-writer".to_owned())
+            // Checkpoints are made elsewhere, off the path of commits.
+            .pragma("wal_autocheckpoint", "0")
+            .pragma("journal_size_limit", "67108864")
+            .pragma("cache_size", "-32768"),
+        Role::Checkpoint => {
+            options.thread_name(|_| "sqlite-checkpoint".to_owned()).pragma("wal_autocheckpoint", "0")
+        }
+        Role::Reader => {
+            options.read_only(true).thread_name(|_| "sqlite-reader".to_owned()).pragma("query_only", "1")
+        }
+    }
+}

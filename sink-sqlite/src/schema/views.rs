@@ -1,0 +1,86 @@
+//! The views' text: `views.sql` with its shorthands written out.
+
+use telemetry_core::{Severity, SpanKind};
+
+/// What a shorthand `$NAME(x)` of `views.sql` stands for; `#` is its argument.
+fn shorthands() -> Vec<(&'static str, String)> {
+    let words = |all: &[String]| {
+        let cases: Vec<String> =
+            all.iter().enumerate().map(|(code, word)| format!("WHEN {code} THEN '{word}'")).collect();
+        format!("CASE # {} END", cases.join(" "))
+    };
+    let severities: Vec<String> = Severity::ALL.iter().map(|severity| severity.as_str().to_owned()).collect();
+    let kinds: Vec<String> = SpanKind::ALL.iter().map(|kind| kind.as_str().to_uppercase()).collect();
+    vec![
+        // Division rounds toward zero, also before 1970; no step may leave 64 bits.
+        ("SECONDS", "(# / 1000000000 - (# % 1000000000 < 0))".to_owned()),
+        ("NANOS", "(# % 1000000000 + 1000000000 * (# % 1000000000 < 0))".to_owned()),
+        (
+            "TIME",
+            "CASE WHEN # IS NOT NULL THEN strftime('%Y-%m-%dT%H:%M:%S', $SECONDS(#), 'unixepoch') || \
+             CASE WHEN $NANOS(#) = 0 THEN '' \
+             WHEN $NANOS(#) % 1000 = 0 THEN printf('.%06d', $NANOS(#) / 1000) \
+             ELSE printf('.%09d', $NANOS(#)) END || '+00:00' END"
+                .to_owned(),
+        ),
+        ("STATUS", "CASE # WHEN 0 THEN 'OK' WHEN 1 THEN 'ERROR' ELSE 'UNSET' END".to_owned()),
+        ("KIND", words(&kinds)),
+        ("SEVERITY", words(&severities)),
+        // The fewest digits that read back as the same number.
+        (
+            "NUMBER",
+            "CASE WHEN typeof(#) = 'integer' THEN # \
+             WHEN CAST(printf('%!.15g', #) AS REAL) = # THEN printf('%!.15g', #) \
+             ELSE printf('%!.17g', #) END"
+                .to_owned(),
+        ),
+        // The root where no span lacks a parent: the earliest whose parent is not in the trace, else the earliest.
+        (
+            "ROOT",
+            "(SELECT c.# FROM (\
+             SELECT span_id, parent, start_time, service FROM span_row WHERE trace = t.id UNION ALL \
+             SELECT span_id, parent, start_time, service FROM span_open WHERE trace = t.id) c \
+             ORDER BY CASE WHEN c.parent IS NULL THEN 0 \
+             WHEN EXISTS (SELECT 1 FROM span_row p WHERE p.trace = t.id AND p.span_id = c.parent) \
+             OR EXISTS (SELECT 1 FROM span_open p WHERE p.trace = t.id AND p.span_id = c.parent) \
+             THEN 2 ELSE 1 END, c.start_time, c.span_id < 0, c.span_id LIMIT 1)"
+                .to_owned(),
+        ),
+    ]
+}
+
+const NOW: &str = "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000000 + \
+                   CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000000)";
+
+/// The statements that make the views.
+pub(super) fn sql() -> String {
+    let mut text = include_str!("views.sql").replace("$NOW", NOW);
+    let shorthands = shorthands();
+    while let Some((at, name, meaning)) = next(&text, &shorthands) {
+        let open = at + 1 + name.len();
+        let close = matching(&text, open);
+        let argument = text[open + 1..close].to_owned();
+        text.replace_range(at..=close, &meaning.replace('#', &argument));
+    }
+    text
+}
+
+fn next<'a>(text: &str, shorthands: &'a [(&'static str, String)]) -> Option<(usize, &'a str, &'a str)> {
+    shorthands
+        .iter()
+        .find_map(|(name, meaning)| text.find(&format!("${name}(")).map(|at| (at, *name, meaning.as_str())))
+}
+
+/// The place of the parenthesis that closes the one at `open`.
+fn matching(text: &str, open: usize) -> usize {
+    let mut depth = 0_usize;
+    for (at, byte) in text.bytes().enumerate().skip(open) {
+        match byte {
+            b'(' => depth += 1,
+            b')' if depth == 1 => return at,
+            b')' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len() - 1
+}

@@ -1,0 +1,32 @@
+//! The store answers as the in-memory model does: sentence by sentence, and at random.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use proptest::prelude::*;
+use support::Database;
+use telemetry_testkit::store_kit::{Pair, random_question, random_signals};
+use telemetry_testkit::{Harness as _, block_on};
+
+telemetry_testkit::store_cases!(Database);
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_answers_as_the_model(
+        batches in prop::collection::vec(random_signals(), 1..4),
+        questions in prop::collection::vec(random_question(), 24),
+    ) {
+        block_on(async {
+            let database = Database::new();
+            let mut pair = Pair::new(database.build().await.unwrap());
+            for batch in batches {
+                pair.write(batch).await;
+            }
+            for question in &questions {
+                pair.assert_same_answers(question).await;
+            }
+        });
+    }
+}
