@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
 mod capture;
+pub mod contract;
 mod driver;
 mod faulty;
 mod harness;
