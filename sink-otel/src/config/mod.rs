@@ -303,14 +303,11 @@ fn read_resource(options: &Options, variables: Variables<'_>) -> Result<Vec<(Str
 
 fn read_worker(options: &Options, name: &str) -> Result<SinkOptions, OptionError> {
     let defaults = SinkOptions::default();
-    let spool = match options.text("spool_path")? {
-        // One folder per sink, so that the sinks may share the option's value.
-        Some(path) => Some(SpoolOptions {
-            path: PathBuf::from(path).join(name),
-            max_bytes: options.size("spool_size")?.unwrap_or(1 << 30),
-        }),
-        None => None,
-    };
+    let max_bytes = options.size("spool_size")?.unwrap_or(1 << 30);
+    // One folder per sink, so that the sinks may share the option's value.
+    let spool = options
+        .text("spool_path")?
+        .map(|path| SpoolOptions { path: PathBuf::from(path).join(name), max_bytes });
     Ok(SinkOptions {
         batch_signals: read_at_least_one(options, "batch_size", 8_192)?,
         batch_age: options.duration("batch_age")?.unwrap_or(Duration::from_millis(500)),

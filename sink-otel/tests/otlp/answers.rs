@@ -16,7 +16,7 @@ fn spans(count: u64) -> Vec<Signal> {
 }
 
 async fn answered(reply: Reply) -> (Receiver, Driver, SinkError) {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let headers = [("headers", text("authorization=Bearer%20hush-hush"))];
     let mut sink = build(&TRACE, &receiver.url(), &headers).await;
     receiver.reply([reply]);
@@ -85,7 +85,7 @@ async fn garbage_is_no_success() {
 
 #[tokio::test]
 async fn a_partial_success_is_counted_with_its_message() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[("request_size", OptionValue::Integer(2))]).await;
     let partial = |refused| {
         let partial = ExportTracePartialSuccess { rejected_spans: refused, error_message: "too long".into() };
@@ -98,7 +98,7 @@ async fn a_partial_success_is_counted_with_its_message() {
 
 #[tokio::test]
 async fn a_retry_sends_only_what_is_not_there() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[("request_size", OptionValue::Integer(2))]).await;
     receiver.reply([Reply::status(200), Reply::status(503)]);
     let error = sink.write(spans(5)).await.unwrap_err();
@@ -111,7 +111,7 @@ async fn a_retry_sends_only_what_is_not_there() {
 
 #[tokio::test]
 async fn one_refused_request_does_not_take_its_neighbours_along() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[("request_size", OptionValue::Integer(2))]).await;
     receiver.reply([Reply::status(400)]);
     let written = sink.write(spans(6)).await.unwrap();
@@ -122,7 +122,7 @@ async fn one_refused_request_does_not_take_its_neighbours_along() {
 
 #[tokio::test]
 async fn a_request_too_large_for_the_collector_is_halved() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     receiver.reply([Reply::status(413)]);
     assert_eq!(sink.write(spans(4)).await.unwrap(), Written::ALL);
@@ -136,7 +136,7 @@ async fn a_request_too_large_for_the_collector_is_halved() {
 
 #[tokio::test]
 async fn silence_is_a_time_out_that_may_pass() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     receiver.reply([Reply::Never]);
     let mut sink = build(&TRACE, &receiver.url(), &[("timeout", text("100ms"))]).await;
     let error = sink.write(spans(1)).await.unwrap_err();
@@ -169,14 +169,14 @@ async fn a_collector_that_is_absent_may_come() {
         assert!(error.to_string().starts_with("can't reach the collector (endpoint: http://127.0.0.1:"));
         assert!(!error.full_text().contains("hush"), "{}", error.full_text());
     }
-    let receiver = Receiver::listen(tokio::net::TcpListener::bind(address).await.unwrap());
+    let receiver = Receiver::listen(std::net::TcpListener::bind(address).unwrap());
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     assert_eq!(sink.write(spans(1)).await.unwrap(), Written::ALL);
 }
 
 #[tokio::test]
 async fn a_write_that_is_given_up_leaves_the_sink_usable() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     receiver.reply([Reply::Never]);
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     tokio::select! {
@@ -189,7 +189,7 @@ async fn a_write_that_is_given_up_leaves_the_sink_usable() {
 
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_a_collector_that_hangs() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     receiver.reply([Reply::Never, Reply::Never]);
     let mut sink = build(&METRIC, &receiver.url(), &[("timeout", text("100ms"))]).await;
     sink.write(vec![signals::metric("hits", 1, 0, telemetry_core::attrs! {})]).await.unwrap();

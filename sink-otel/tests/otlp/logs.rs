@@ -16,7 +16,7 @@ fn received(receiver: &Receiver) -> Vec<OtlpLog> {
 
 #[tokio::test]
 async fn every_field_arrives() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&LOG, &receiver.url(), &[]).await;
     let record = LogRecord {
         body: LogBody::Message { severity: Severity::Error, message: "lost ✗".into() },
@@ -39,7 +39,7 @@ async fn every_field_arrives() {
 
 #[tokio::test]
 async fn severities_have_opentelemetrys_numbers() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&LOG, &receiver.url(), &[]).await;
     let all = [
         Severity::Verbose,
@@ -60,7 +60,7 @@ async fn severities_have_opentelemetrys_numbers() {
 
 #[tokio::test]
 async fn span_events_are_not_sent_as_logs() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&LOG, &receiver.url(), &[]).await;
     let context = EventContext::Span(signals::key(1, 1));
     let event = LogRecord {
@@ -76,7 +76,7 @@ async fn span_events_are_not_sent_as_logs() {
 
 #[tokio::test]
 async fn a_log_of_no_span_has_no_ids() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&LOG, &receiver.url(), &[]).await;
     let foreign = LogRecord {
         service_name: Some("other".into()),

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod answers;
+mod contract;
+mod decode;
 mod logs;
 mod metrics;
 mod support;

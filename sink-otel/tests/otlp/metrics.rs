@@ -73,7 +73,7 @@ fn summaries(receiver: &Receiver) -> Vec<(String, Vec<String>)> {
 
 #[tokio::test]
 async fn the_known_metrics_are_counters_and_gauges_under_their_exported_names() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     let model = |name: &'static str| attrs! { "model_id" => name };
     let written = sink
@@ -113,7 +113,7 @@ async fn the_known_metrics_are_counters_and_gauges_under_their_exported_names() 
 
 #[tokio::test]
 async fn cumulative_counters_keep_their_sum() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     for _ in 0..2 {
         sink.write(vec![point("total_tokens", 7, "tokens", attrs! {})]).await.unwrap();
@@ -124,7 +124,7 @@ async fn cumulative_counters_keep_their_sum() {
 
 #[tokio::test]
 async fn delta_counters_start_anew_and_survive_an_outage() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[("temporality", text("delta"))]).await;
     sink.write(vec![point("total_tokens", 7, "tokens", attrs! {})]).await.unwrap();
     receiver.reply([Reply::status(503)]);
@@ -144,7 +144,7 @@ async fn delta_counters_start_anew_and_survive_an_outage() {
 
 #[tokio::test]
 async fn any_other_metric_is_what_the_rules_say() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     let written = sink
         .write(vec![
@@ -170,7 +170,7 @@ async fn any_other_metric_is_what_the_rules_say() {
 
 #[tokio::test]
 async fn what_an_instrument_cannot_express_is_refused_and_counted() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     let cases = [
         (point("total_tokens", -1, "tokens", attrs! {}), "a counter takes no negative increment"),
@@ -188,7 +188,7 @@ async fn what_an_instrument_cannot_express_is_refused_and_counted() {
 
 #[tokio::test]
 async fn a_histogram_of_the_conventions_has_their_buckets() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[("histograms", OptionValue::Flag(true))]).await;
     let labels = attrs! { "api" => "inference", "status" => "200" };
     sink.write(vec![
@@ -224,7 +224,7 @@ async fn a_histogram_of_the_conventions_has_their_buckets() {
 
 #[tokio::test]
 async fn label_sets_beyond_the_limit_go_to_the_overflow_series_and_are_counted() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[("cardinality_limit", OptionValue::Integer(2))]).await;
     let points = ["a", "b", "c", "d", "a"].map(|user| point("hits", 1, "1", attrs! { "user" => user }));
     assert_eq!(sink.write(points.into()).await.unwrap(), Written::ALL);
@@ -237,7 +237,7 @@ async fn label_sets_beyond_the_limit_go_to_the_overflow_series_and_are_counted()
 
 #[tokio::test]
 async fn metrics_of_other_services_keep_their_service() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     let foreign =
         MetricPoint { service_name: Some("other".into()), ..signals::metric_point("hits", 1, 0, attrs! {}) };
@@ -258,7 +258,7 @@ async fn metrics_of_other_services_keep_their_service() {
 
 #[tokio::test]
 async fn the_clock_exports_while_nothing_comes() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[("interval", text("20ms"))]).await;
     sink.write(vec![point("hits", 1, "1", attrs! {})]).await.unwrap();
     receiver.wait_for(2).await;
@@ -266,7 +266,7 @@ async fn the_clock_exports_while_nothing_comes() {
 
 #[tokio::test]
 async fn the_last_export_comes_at_shutdown() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     sink.write(vec![point("hits", 1, "1", attrs! {})]).await.unwrap();
     assert!(receiver.requests().is_empty());
@@ -279,7 +279,7 @@ async fn data_points_the_collector_refuses_are_told_with_the_next_batch() {
     use opentelemetry_proto::tonic::collector::metrics::v1::{
         ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
     };
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     sink.write(vec![point("hits", 1, "1", attrs! {})]).await.unwrap();
     let partial = ExportMetricsPartialSuccess { rejected_data_points: 1, error_message: "too old".into() };

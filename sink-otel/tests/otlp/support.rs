@@ -1,7 +1,8 @@
 //! An OTLP receiver on a free port of this machine, and what it received.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -19,7 +20,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use telemetry_core::{Entry, Location, OptionValue, Options, RunId, SinkContext, SinkEntry, SinkError};
-use telemetry_testkit::{DEADLINE, Driver};
+use telemetry_testkit::{DEADLINE, Driver, block_on};
 use tokio::sync::watch;
 
 /// A request as it came.
@@ -55,6 +56,7 @@ impl Reply {
 struct Inner {
     received: Mutex<Vec<Received>>,
     replies: Mutex<VecDeque<Reply>>,
+    out_of_order: AtomicBool,
     count: watch::Sender<usize>,
 }
 
@@ -66,19 +68,25 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::listen(listener)
+    pub(crate) fn start() -> Self {
+        Self::listen(TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
-    pub(crate) fn listen(listener: tokio::net::TcpListener) -> Self {
+    /// Listens on a thread of its own, so that a sink that blocks its runtime blocks only itself.
+    pub(crate) fn listen(listener: TcpListener) -> Self {
         let inner = Arc::new(Inner::default());
         let address = listener.local_addr().unwrap();
+        listener.set_nonblocking(true).unwrap();
         let app = Router::new()
             .fallback(receive)
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(Arc::clone(&inner));
-        tokio::spawn(async move { axum::serve(listener, app).await });
+        std::thread::spawn(move || {
+            block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                axum::serve(listener, app).await
+            })
+        });
         Self { inner, address }
     }
 
@@ -89,6 +97,11 @@ impl Receiver {
     /// Answers the next requests so, in this order.
     pub(crate) fn reply(&self, replies: impl IntoIterator<Item = Reply>) {
         self.inner.replies.lock().unwrap().extend(replies);
+    }
+
+    /// Answers 503 for as long as it is out of order, and keeps nothing.
+    pub(crate) fn set_out_of_order(&self, out_of_order: bool) {
+        self.inner.out_of_order.store(out_of_order, Ordering::SeqCst);
     }
 
     pub(crate) fn requests(&self) -> Vec<Received> {
@@ -134,6 +147,9 @@ impl Receiver {
 }
 
 async fn receive(State(inner): State<Arc<Inner>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    if inner.out_of_order.load(Ordering::SeqCst) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     let encoding = headers.get("content-encoding").map(|value| value.to_str().unwrap().to_owned());
     let body = match encoding.as_deref() {
         None => body,

@@ -53,7 +53,7 @@ fn rich_span() -> Span {
 
 #[tokio::test]
 async fn every_field_arrives() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     sink.write(vec![signals::ended(rich_span())]).await.unwrap();
 
@@ -96,7 +96,7 @@ async fn every_field_arrives() {
 
 #[tokio::test]
 async fn the_resource_is_this_process_or_the_service_it_came_from() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let other = Span { service_name: Some("other".into()), ..signals::span(1, 2, 0, 1) };
     let spans = [signals::span(1, 1, 0, 1), other, signals::span(1, 3, 0, 1)];
@@ -114,7 +114,7 @@ async fn the_resource_is_this_process_or_the_service_it_came_from() {
 
 #[tokio::test]
 async fn a_scope_that_came_by_otlp_is_a_scope_again() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let attributes = attrs! { "otel.scope.name" => "lib", "otel.scope.version" => "1.2", "k" => 1 };
     let span = Span { attributes, ..signals::span(1, 1, 0, 1) };
@@ -132,7 +132,7 @@ async fn a_scope_that_came_by_otlp_is_a_scope_again() {
 
 #[tokio::test]
 async fn an_unfinished_span_ends_with_the_last_that_is_known() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let log = signals::log_record(EventContext::Span(signals::key(1, 1)), 250, "alive");
     let span = Span {
@@ -149,7 +149,7 @@ async fn an_unfinished_span_ends_with_the_last_that_is_known() {
 
 #[tokio::test]
 async fn a_malformed_tracestate_is_kept_as_an_attribute() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let span = Span { trace_state: Some("nonsense".into()), ..signals::span(1, 1, 0, 1) };
     sink.write(vec![signals::ended(span)]).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_malformed_tracestate_is_kept_as_an_attribute() {
 
 #[tokio::test]
 async fn a_time_before_1970_arrives_as_1970() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let span = Span { start_time: Timestamp::from_nanos(i64::MIN), ..signals::span(1, 1, 0, 1) };
     sink.write(vec![signals::ended(span)]).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_time_before_1970_arrives_as_1970() {
 
 #[tokio::test]
 async fn requests_are_bounded_by_count_and_bytes() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let limits = [("request_size", OptionValue::Integer(10)), ("request_bytes", text("4KiB"))];
     let mut sink = build(&TRACE, &receiver.url(), &limits).await;
     let mut spans: Vec<_> = (1..=25).map(|id| signals::span(1, id, 0, 1)).collect();
@@ -191,7 +191,7 @@ async fn requests_are_bounded_by_count_and_bytes() {
 #[tokio::test]
 async fn bodies_are_compressed_as_asked() {
     for encoding in ["gzip", "zstd"] {
-        let receiver = Receiver::start().await;
+        let receiver = Receiver::start();
         let mut sink = build(&TRACE, &receiver.url(), &[("compression", text(encoding))]).await;
         sink.write(vec![signals::ended(signals::span(1, 1, 0, 1))]).await.unwrap();
         assert_eq!(receiver.requests()[0].headers["content-encoding"], encoding);
@@ -201,7 +201,7 @@ async fn bodies_are_compressed_as_asked() {
 
 #[tokio::test]
 async fn every_request_bears_the_headers() {
-    let receiver = Receiver::start().await;
+    let receiver = Receiver::start();
     let headers = [("headers", text("authorization=Bearer%20hush,user-agent=me"))];
     let mut sink = build(&TRACE, &receiver.url(), &headers).await;
     sink.write(vec![signals::ended(signals::span(1, 1, 0, 1))]).await.unwrap();
