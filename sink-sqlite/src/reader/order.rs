@@ -15,21 +15,24 @@ use crate::statement::json_list;
 /// Up to this many matching traces are named to SQLite; more are picked out of all.
 const NAMED: usize = 20_000;
 
-/// The root of traces in which every known span has a parent: as `telemetry_core::query::root_of` says.
-const ROOT: &str = "coalesce(t.root, (SELECT c.span_id FROM ( \
-    SELECT span_id, parent, start_time FROM span_row WHERE trace = t.id UNION ALL \
-    SELECT span_id, parent, start_time FROM span_open WHERE trace = t.id) c \
-    ORDER BY EXISTS (SELECT 1 FROM span_row p WHERE p.trace = t.id AND p.span_id = c.parent) \
-      OR EXISTS (SELECT 1 FROM span_open p WHERE p.trace = t.id AND p.span_id = c.parent), \
-    c.start_time, c.span_id < 0, c.span_id LIMIT 1))";
+/// A column of the root of traces in which every known span has a parent, as
+/// `telemetry_core::query::root_of` finds it.
+macro_rules! of_root {
+    ($column:literal) => {
+        concat!(
+            "(SELECT r.", $column, " FROM (SELECT c.*, \
+               EXISTS (SELECT 1 FROM span_row p WHERE p.trace = c.trace AND p.span_id = c.parent) \
+               OR EXISTS (SELECT 1 FROM span_open p WHERE p.trace = c.trace AND p.span_id = c.parent) AS known FROM ( \
+                 SELECT trace, span_id, parent, start_time, service FROM span_row WHERE trace = t.id UNION ALL \
+                 SELECT trace, span_id, parent, start_time, service FROM span_open WHERE trace = t.id) c) r \
+             ORDER BY r.known, r.start_time, r.span_id < 0, r.span_id LIMIT 1)"
+        )
+    };
+}
 
-/// The service of the same root.
-const SERVICE: &str = "(SELECT v.name FROM service v WHERE v.id = coalesce(t.service, (SELECT c.service FROM ( \
-    SELECT span_id, parent, start_time, service FROM span_row WHERE trace = t.id UNION ALL \
-    SELECT span_id, parent, start_time, service FROM span_open WHERE trace = t.id) c \
-    ORDER BY EXISTS (SELECT 1 FROM span_row p WHERE p.trace = t.id AND p.span_id = c.parent) \
-      OR EXISTS (SELECT 1 FROM span_open p WHERE p.trace = t.id AND p.span_id = c.parent), \
-    c.start_time, c.span_id < 0, c.span_id LIMIT 1)))";
+const ROOT: &str = concat!("coalesce(t.root, ", of_root!("span_id"), ")");
+const SERVICE: &str =
+    concat!("(SELECT v.name FROM service v WHERE v.id = coalesce(t.service, ", of_root!("service"), "))");
 
 /// `ORDER BY` of constants only: the column is an enum. Nulls come last either way; ties as by default.
 fn order_by(order: &[Order]) -> String {

@@ -102,9 +102,9 @@ impl Writer {
         if self.state.has(batch.id()) {
             return Ok(batch.delivered());
         }
-        let plan = Plan::of(batch);
+        let plans = Plan::of(batch);
         self.stale = true;
-        self.store(batch.id(), &plan).await.map_err(|error| write_error(&self.config.path, error))?;
+        self.store(batch.id(), &plans).await.map_err(|error| write_error(&self.config.path, error))?;
         self.stale = false;
         Ok(batch.delivered())
     }
@@ -149,17 +149,19 @@ impl Writer {
         Ok(())
     }
 
-    async fn store(&mut self, id: BatchId, plan: &Plan<'_>) -> Result<(), sqlx::Error> {
+    async fn store(&mut self, id: BatchId, plans: &[Plan<'_>]) -> Result<(), sqlx::Error> {
         let Self { db, statements, state, .. } = self;
         let mut transaction = db.begin_with("BEGIN IMMEDIATE").await?;
         let db = &mut *transaction;
-        state.learn_services(db, plan).await?;
-        let mut traces = statements.traces.upsert(db, plan, state).await?;
-        open::store(db, &statements.spans, plan, &mut traces, state).await?;
-        statements.spans.store_finished(db, plan, &traces, state).await?;
-        open::store_waiting(db, &statements.spans, plan, state).await?;
-        statements.events.store(db, plan, &traces, state).await?;
-        traces::recompute(db, &traces).await?;
+        for plan in plans {
+            state.learn_services(db, plan).await?;
+            let mut traces = statements.traces.upsert(db, plan, state).await?;
+            open::store(db, &statements.spans, plan, &mut traces, state).await?;
+            statements.spans.store_finished(db, plan, &mut traces, state).await?;
+            open::store_waiting(db, &statements.spans, plan, &mut traces, state).await?;
+            statements.events.store(db, plan, &traces, state).await?;
+            traces::recompute(db, &traces).await?;
+        }
         state.save(db, id).await?;
         transaction.commit().await?;
         state.committed(id);

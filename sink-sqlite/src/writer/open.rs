@@ -7,7 +7,7 @@ use telemetry_core::{Recovered, Span, SpanState, Timestamp, TraceId, WaitingEnd}
 use super::join::{Joined, join, join_end};
 use super::plan::{Plan, open_key};
 use super::spans::Statements;
-use super::state::{State, waiting_key};
+use super::state::{State, carried_key, waiting_key};
 use super::traces::Traces;
 use crate::codes::Code as _;
 use crate::rows::{
@@ -34,13 +34,14 @@ pub(super) async fn store(
         let trace = traces.number(*place);
         if !traces.is_new(trace) {
             if is_finished(db, trace, span).await? {
+                traces.recompute(trace);
                 continue;
             }
             if state.open.may_contain(&open_key(trace, span))
                 && let Some(stored) = stored_half(db, trace, span, state).await?
             {
-                let changed =
-                    stored.start_time != span.start_time || stored.parent_span_id != span.parent_span_id;
+                let tells = |span: &Span| (span.start_time, span.parent_span_id, span.service_name.clone());
+                let changed = tells(&stored) != tells(span);
                 match join(stored, span) {
                     Joined::Whole(span) => whole.push((trace, span)),
                     Joined::Half(span) => rows.push((trace, span)),
@@ -51,11 +52,55 @@ pub(super) async fn store(
                 continue;
             }
         }
-        rows.push((trace, (*span).clone()));
+        match waiting_end(db, span, state).await? {
+            Some(end) => match join_end((*span).clone(), &end) {
+                Joined::Whole(span) => {
+                    prolong_trace(db, trace, &span).await?;
+                    whole.push((trace, span));
+                }
+                Joined::Half(span) => rows.push((trace, span)),
+            },
+            None => rows.push((trace, (*span).clone())),
+        }
     }
     put(db, &rows, state).await?;
     let whole: Vec<(i64, &Span)> = whole.iter().map(|(trace, span)| (*trace, span)).collect();
-    statements.append(db, &whole, state).await
+    statements.append(db, &whole, traces, state).await
+}
+
+/// The end that waits for a span, under its own ids or those its events carried.
+async fn waiting_end(
+    db: &mut SqliteConnection,
+    span: &Span,
+    state: &State,
+) -> Result<Option<WaitingEnd>, sqlx::Error> {
+    if !state.may_wait(span) {
+        return Ok(None);
+    }
+    let row = sqlx::query(
+        "SELECT trace_id, span_id, end_time, status, attributes, arrived, ttl FROM end_waiting \
+         WHERE trace_id IN (?1, ?2) AND span_id = ?3 LIMIT 1",
+    )
+    .bind(&span.trace_id.to_bytes()[..])
+    .bind(&carried_key(span).trace_id.to_bytes()[..])
+    .bind(span_id_bits(span.span_id))
+    .fetch_optional(db)
+    .await?;
+    row.as_ref().map(read_waiting).transpose()
+}
+
+/// A trace lasts as long as a span that was joined in it.
+async fn prolong_trace(db: &mut SqliteConnection, trace: i64, span: &Span) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE trace SET end_time = coalesce(max(end_time, ?2), end_time, ?2), expires = max(expires, ?3) \
+         WHERE id = ?1",
+    )
+    .bind(trace)
+    .bind(span.end_time.map(Timestamp::as_nanos))
+    .bind(span.expires().as_nanos())
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 async fn is_finished(db: &mut SqliteConnection, trace: i64, span: &Span) -> Result<bool, sqlx::Error> {
@@ -121,6 +166,7 @@ pub(super) async fn store_waiting(
     db: &mut SqliteConnection,
     statements: &Statements,
     plan: &Plan<'_>,
+    traces: &mut Traces,
     state: &mut State,
 ) -> Result<(), sqlx::Error> {
     for end in &plan.waiting {
@@ -129,15 +175,8 @@ pub(super) async fn store_waiting(
             continue;
         };
         if let Joined::Whole(span) = join_end(stored, end) {
-            sqlx::query(
-                "UPDATE trace SET end_time = max(coalesce(end_time, ?2), ?2), expires = max(expires, ?3) WHERE id = ?1",
-            )
-            .bind(trace)
-            .bind(end.end_time.as_nanos())
-            .bind(span.expires().as_nanos())
-            .execute(&mut *db)
-            .await?;
-            statements.append(db, &[(trace, &span)], state).await?;
+            prolong_trace(db, trace, &span).await?;
+            statements.append(db, &[(trace, &span)], traces, state).await?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use telemetry_core::{
     Batch, LogRecord, MetricPoint, Signal, Span, SpanKey, SpanState, Timestamp, TraceId, WaitingEnd,
 };
 
+use super::state::carried_key;
 use crate::rows::span_id_bits;
 
 /// A batch, sorted by table. Traces are named by their place in `traces`.
@@ -50,13 +51,28 @@ pub(super) struct Root<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn of(batch: &Batch<'a>) -> Self {
-        let mut plan = Self::default();
+    /// The plans of a batch, to be carried out one after the other: nearly always one. Within a plan
+    /// ends that wait are joined last, so what comes later for their spans is another plan.
+    pub(super) fn of(batch: &Batch<'a>) -> Vec<Self> {
+        let mut plans = vec![Self::default()];
         for signal in batch.iter() {
-            plan.add(signal);
+            if plans.last().is_some_and(|plan| plan.must_come_before(signal)) {
+                plans.push(Self::default());
+            }
+            if let Some(plan) = plans.last_mut() {
+                plan.add(signal);
+            }
         }
-        plan.open.retain(|(trace, _)| *trace != GONE);
-        plan
+        for plan in &mut plans {
+            plan.open.retain(|(trace, _)| *trace != GONE);
+        }
+        plans
+    }
+
+    fn must_come_before(&self, signal: &Signal) -> bool {
+        let (Signal::SpanStarted(span) | Signal::SpanEnded(span)) = signal else { return false };
+        let ends_span = |end: &&WaitingEnd| end.key == span.key() || end.key == carried_key(span);
+        self.waiting.iter().any(ends_span)
     }
 
     fn add(&mut self, signal: &'a Signal) {
@@ -149,7 +165,8 @@ impl<'a> Plan<'a> {
         if let Some(place) = self.open_places.remove(&span.key()) {
             let earlier = self.open[place].1;
             self.open[place].0 = GONE;
-            let same = earlier.start_time == span.start_time && earlier.parent_span_id == span.parent_span_id;
+            let tells = |span: &Span| (span.start_time, span.parent_span_id, span.service_name.clone());
+            let same = tells(earlier) == tells(span);
             self.traces[trace].recompute |= !same;
         }
     }

@@ -1,6 +1,8 @@
 //! Finished spans: appended, once each.
 
-use sqlx::SqliteConnection;
+use std::collections::HashMap;
+
+use sqlx::{Row as _, SqliteConnection};
 use telemetry_core::Span;
 
 use super::plan::Plan;
@@ -25,12 +27,12 @@ impl Statements {
         &self,
         db: &mut SqliteConnection,
         plan: &Plan<'_>,
-        traces: &Traces,
+        traces: &mut Traces,
         state: &mut State,
     ) -> Result<(), sqlx::Error> {
         let spans: Vec<(i64, &Span)> =
             plan.finished.iter().map(|(place, span)| (traces.number(*place), *span)).collect();
-        self.append(db, &spans, state).await
+        self.append(db, &spans, traces, state).await
     }
 
     /// Appends whole spans, given with their trace's number, and forgets their halves.
@@ -38,6 +40,7 @@ impl Statements {
         &self,
         db: &mut SqliteConnection,
         spans: &[(i64, &Span)],
+        traces: &mut Traces,
         state: &mut State,
     ) -> Result<(), sqlx::Error> {
         if spans.is_empty() {
@@ -49,15 +52,20 @@ impl Statements {
             .map(|(id, (trace, span))| (id, *trace, *span, state.service(span.service_name.as_ref())))
             .collect();
         state.next_span += i64::try_from(spans.len()).unwrap_or(i64::MAX);
-        self.append
+        let stored = self
+            .append
             .execute(&mut *db, rows.iter(), |values, (id, trace, span, service)| {
                 values.add(*id);
                 values.add(*trace);
                 bind_span(values, span, *service);
             })
             .await?;
+        if stored < spans.len() as u64 {
+            // A span that was there before has changed nothing, but its trace was told otherwise.
+            spans.iter().for_each(|(trace, _)| traces.recompute(*trace));
+        }
         postings::add(db, &mut state.open_block, first, spans).await?;
-        forget_halves(db, spans, state).await
+        forget_halves(db, spans, traces, state).await
     }
 }
 
@@ -65,19 +73,33 @@ impl Statements {
 async fn forget_halves(
     db: &mut SqliteConnection,
     spans: &[(i64, &Span)],
+    traces: &mut Traces,
     state: &mut State,
 ) -> Result<(), sqlx::Error> {
-    let keys = spans.iter().map(|(trace, span)| (*trace, span_id_bits(span.span_id)));
-    let open: Vec<(i64, i64)> = keys.filter(|key| state.open.may_contain(key)).collect();
+    let keys = spans.iter().map(|(trace, span)| ((*trace, span_id_bits(span.span_id)), *span));
+    let open: HashMap<(i64, i64), &Span> = keys.filter(|(key, _)| state.open.may_contain(key)).collect();
     if !open.is_empty() {
-        sqlx::query(
+        let forgotten = sqlx::query(
             "DELETE FROM span_open WHERE (trace, span_id) IN \
-             (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",
+             (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)) \
+             RETURNING trace, span_id, start_time, parent, service",
         )
-        .bind(json_pairs(open.iter().copied()))
-        .execute(&mut *db)
+        .bind(json_pairs(open.keys().copied()))
+        .fetch_all(&mut *db)
         .await?;
-        for key in &open {
+        for row in forgotten {
+            let key = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
+            let known: (i64, Option<i64>, i64) =
+                (row.try_get_unchecked(2)?, row.try_get_unchecked(3)?, row.try_get_unchecked(4)?);
+            let is_same = open.get(&key).is_some_and(|span| {
+                let parent = span.parent_span_id.map(span_id_bits);
+                known == (span.start_time.as_nanos(), parent, state.service(span.service_name.as_ref()))
+            });
+            if !is_same {
+                traces.recompute(key.0);
+            }
+        }
+        for key in open.keys() {
             state.open.remove(key);
         }
     }

@@ -8,11 +8,11 @@ use telemetry_testkit::{Delivered, Harness};
 use tempfile::TempDir;
 
 /// A database in a temporary folder.
-pub struct Database(pub TempDir);
+pub(crate) struct Database(pub(crate) TempDir);
 
 impl Database {
     /// The database file.
-    pub fn path(&self) -> std::path::PathBuf {
+    pub(crate) fn path(&self) -> std::path::PathBuf {
         self.0.path().join("trace_store.db")
     }
 }
