@@ -67,6 +67,7 @@ fn odd_attributes() -> Attributes {
         "\n" => "a key of a newline",
         "looks like json" => r#"{"a":[1,2]}"#,
         "looks like a number" => "7",
+        "__hidden__" => true,
     }
 }
 
