@@ -40,11 +40,12 @@ pub(crate) fn attributes_of(json: &str) -> Result<Attributes, sqlx::Error> {
 
 /// Arrival is stored as its distance from the event's own time.
 pub(crate) const fn lag(arrived: Timestamp, time: Timestamp) -> i64 {
-    arrived.as_nanos().saturating_sub(time.as_nanos())
+    // Wraps where 584 years lie between the two, and wraps back when read.
+    arrived.as_nanos().wrapping_sub(time.as_nanos())
 }
 
 pub(crate) const fn arrival(time: Timestamp, lag: i64) -> Timestamp {
-    Timestamp::from_nanos(time.as_nanos().saturating_add(lag))
+    Timestamp::from_nanos(time.as_nanos().wrapping_add(lag))
 }
 
 pub(crate) fn ttl_seconds(ttl: Ttl) -> i64 {
