@@ -7,8 +7,8 @@ use sink_console::format::to_text;
 use sink_console::json::to_json_line;
 use sink_console::{Color, Config, ConsoleSink, Format};
 use telemetry_core::{
-    Action, EventContext, LogBody, LogRecord, MetricKind, MetricPoint, Severity, Signal, Span, SpanKind,
-    SpanState, SpanStatus, Value, attrs,
+    Action, EventContext, LogBody, LogRecord, MetricKind, MetricPoint, OptionValue, Options, RunId, Severity,
+    Signal, SignalSet, SinkContext, Span, SpanKind, SpanState, SpanStatus, Value, attrs,
 };
 use telemetry_testkit::signals::{
     at, child, end_waiting, ended, key, log, log_record, metric, metric_point, open_span, span, started,
@@ -208,4 +208,18 @@ fn json_is_never_coloured() {
     let line = log(EventContext::None, 0, "hello");
     block_on(driver.write(vec![line.clone()])).unwrap();
     assert_eq!(String::from_utf8(out.0.lock().unwrap().clone()).unwrap(), to_json_line(&line));
+}
+
+#[test]
+fn the_entry_builds_with_every_choice() {
+    for stream in ["stderr", "stdout"] {
+        for format in ["text", "json"] {
+            let text = |text: &str| OptionValue::Text(text.to_owned());
+            let options = Options::from_pairs([("stream", text(stream)), ("format", text(format))]);
+            let context = SinkContext { service_name: "test".into(), options, run: RunId(1) };
+            let built = block_on((sink_console::ENTRY.build)(&context)).expect("the options are good");
+            assert!(!built.interest.contains(SignalSet::END_WAITING) && built.store.is_none());
+            block_on(Driver::new(built).shutdown()).expect("nothing to flush");
+        }
+    }
 }

@@ -10,7 +10,8 @@ use telemetry_core::{Batch, BuiltSink, SignalSet, Sink, SinkError, Written};
 
 use crate::capture::{DEADLINE, Seen};
 
-/// What a [`FaultySink`] does with one call of `write`.
+/// What a [`FaultySink`] does with one call. A flush or a shutdown has no batch to take: there
+/// [`Move::Deliver`] and its like succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
     /// Takes the batch.
@@ -53,8 +54,16 @@ pub struct FaultySink(Script);
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     seen: Seen,
-    moves: Arc<Mutex<VecDeque<Move>>>,
+    moves: Arc<Mutex<Moves>>,
     released: Arc<AtomicBool>,
+}
+
+/// What is left to do, by call.
+#[derive(Debug, Default)]
+struct Moves {
+    write: VecDeque<Move>,
+    flush: VecDeque<Move>,
+    shutdown: Option<Move>,
 }
 
 impl FaultySink {
@@ -77,14 +86,24 @@ impl Script {
         &self.seen
     }
 
-    /// Adds moves at the end.
+    /// Adds moves for calls of `write`.
     pub fn extend(&self, moves: impl IntoIterator<Item = Move>) {
-        self.lock().extend(moves);
+        self.lock().write.extend(moves);
     }
 
-    /// How many moves are left.
+    /// Adds moves for calls of `flush`.
+    pub fn at_flush(&self, moves: impl IntoIterator<Item = Move>) {
+        self.lock().flush.extend(moves);
+    }
+
+    /// Says what `shutdown` does.
+    pub fn at_shutdown(&self, next: Move) {
+        self.lock().shutdown = Some(next);
+    }
+
+    /// How many moves for `write` are left.
     pub fn left(&self) -> usize {
-        self.lock().len()
+        self.lock().write.len()
     }
 
     /// Ends every [`Move::Block`], now and later.
@@ -92,7 +111,7 @@ impl Script {
         self.released.store(true, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Move>> {
+    fn lock(&self) -> MutexGuard<'_, Moves> {
         self.moves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,18 +121,12 @@ impl Script {
             std::thread::park_timeout(Duration::from_millis(1));
         }
     }
-}
 
-#[async_trait]
-impl Sink for FaultySink {
-    async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
-        let next = self.0.lock().pop_front().unwrap_or(Move::Deliver);
-        match next {
+    /// Makes a move; `Ok` says how much of a batch the destination refused.
+    async fn make(&self, next: Option<Move>) -> Result<u64, SinkError> {
+        match next.unwrap_or(Move::Deliver) {
             Move::Deliver => {}
-            Move::DeliverBut(rejected) => {
-                self.0.seen.take(batch);
-                return Ok(Written::partly(rejected, "scripted"));
-            }
+            Move::DeliverBut(rejected) => return Ok(rejected),
             Move::Retry(None) => return Err(SinkError::retry("scripted to fail for now")),
             Move::Retry(Some(after)) => return Err(SinkError::retry("scripted to fail for now").after(after)),
             Move::RetryAfterStoring(stored) => {
@@ -123,19 +136,58 @@ impl Sink for FaultySink {
             Move::Close => return Err(SinkError::close("scripted to end")),
             Move::Panic => panic!("scripted to panic"),
             Move::Hang => std::future::pending().await,
-            Move::Block => self.0.block(),
+            Move::Block => self.block(),
         }
+        Ok(0)
+    }
+}
+
+#[async_trait]
+impl Sink for FaultySink {
+    async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
+        let next = self.0.lock().write.pop_front();
+        let rejected = self.0.make(next).await?;
         self.0.seen.take(batch);
-        Ok(batch.delivered())
+        Ok(if rejected == 0 { batch.delivered() } else { Written::partly(rejected, "scripted") })
     }
 
     async fn flush(&mut self) -> Result<(), SinkError> {
+        let next = self.0.lock().flush.pop_front();
+        self.0.make(next).await?;
         self.0.seen.note_flush();
         Ok(())
     }
 
     async fn shutdown(self: Box<Self>) -> Result<(), SinkError> {
+        let next = self.0.lock().shutdown.take();
+        self.0.make(next).await?;
         self.0.seen.note_shutdown();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Driver, Workload, block_on};
+
+    #[test]
+    fn every_call_follows_its_script() {
+        let (sink, script) = FaultySink::new([Move::DeliverBut(2), Move::RetryAfterStoring(1)]);
+        script.at_flush([Move::Reject]);
+        script.at_shutdown(Move::Close);
+        let mut driver = Driver::new(sink.built());
+        block_on(async {
+            assert_eq!(
+                driver.write(Workload::new(1).signals()).await.map(|written| written.rejected).ok(),
+                Some(2)
+            );
+            let error = driver.write(Workload::new(1).signals()).await.expect_err("the second move");
+            assert_eq!(error.stored_signals(), 1);
+            assert!(driver.flush().await.is_err() && driver.flush().await.is_ok());
+            assert!(driver.shutdown().await.is_err());
+        });
+        assert_eq!((script.left(), script.seen().batches(), script.seen().flushes()), (0, 1, 1));
+        assert!(!script.seen().is_shut_down());
     }
 }
