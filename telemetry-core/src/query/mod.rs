@@ -14,7 +14,10 @@ pub use steps::{
     Aggregation, Granularity, GranularityError, MetricPointValue, MetricQuery, MetricSeries, QueryType,
     Sample, aggregate, default_aggregation,
 };
-pub use tree::{SpanTree, SpanTreeNode, TreeQuery, newest_first, root_of, spans_from_root, summarize, tree_of, with_attributes};
+pub use tree::{
+    SpanTree, SpanTreeNode, TreeQuery, newest_first, root_of, spans_from_root, summarize, tree_of,
+    with_attributes,
+};
 
 use crate::{Severity, SpanId, Timestamp, TraceId};
 
