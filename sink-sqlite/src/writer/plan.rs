@@ -52,7 +52,7 @@ pub(super) struct Root<'a> {
 
 impl<'a> Plan<'a> {
     /// The plans of a batch, to be carried out one after the other: nearly always one. Within a plan
-    /// ends that wait are joined last, so what comes later for their spans is another plan.
+    /// halves come before ends that wait, and each span has one half: what comes later is another plan.
     pub(super) fn of(batch: &Batch<'a>) -> Vec<Self> {
         let mut plans = vec![Self::default()];
         for signal in batch.iter() {
@@ -72,7 +72,8 @@ impl<'a> Plan<'a> {
     fn must_come_before(&self, signal: &Signal) -> bool {
         let (Signal::SpanStarted(span) | Signal::SpanEnded(span)) = signal else { return false };
         let ends_span = |end: &&WaitingEnd| end.key == span.key() || end.key == carried_key(span);
-        self.waiting.iter().any(ends_span)
+        let is_half = span.state != SpanState::Ended;
+        (is_half && self.open_places.contains_key(&span.key())) || self.waiting.iter().any(ends_span)
     }
 
     fn add(&mut self, signal: &'a Signal) {

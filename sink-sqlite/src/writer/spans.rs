@@ -62,7 +62,9 @@ impl Statements {
             .await?;
         if stored < spans.len() as u64 {
             // A span that was there before has changed nothing, but its trace was told otherwise.
-            spans.iter().for_each(|(trace, _)| traces.recompute(*trace));
+            for (trace, _) in spans {
+                traces.recompute(*trace);
+            }
         }
         postings::add(db, &mut state.open_block, first, spans).await?;
         forget_halves(db, spans, traces, state).await

@@ -1,0 +1,35 @@
+//! How the server is.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use telemetry_pipeline::{Ledger, SinkState};
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// 200 while events can be stored, 503 with the reason while not.
+pub(super) async fn health(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
+    let ledger = state.telemetry().ledger();
+    if let Some(sink) = ledger.sinks.iter().find(|sink| sink.state != SinkState::Running) {
+        let why = sink.last_error.as_deref().unwrap_or("it was closed");
+        return Err(ApiError::unavailable(format!("the sink `{}` has ended: {why}", sink.name)));
+    }
+    if let Some(store) = state.telemetry().store() {
+        store.health().await.map_err(|error| {
+            let source =
+                std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            ApiError::unavailable(format!("{error}{source}"))
+        })?;
+    }
+    Ok(Json(json!({"status": "OK"})))
+}
+
+pub(super) async fn version() -> Json<Value> {
+    Json(json!({"version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// What became of everything logged so far.
+pub(super) async fn ledger(State(state): State<AppState>) -> Json<Ledger> {
+    Json(state.telemetry().ledger())
+}

@@ -1,0 +1,58 @@
+//! The routes. One file per group.
+
+mod admin;
+mod events;
+mod logs;
+mod metrics;
+mod spans;
+mod traces;
+
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+use telemetry_core::{SpanId, TraceId};
+use telemetry_pipeline::Telemetry;
+
+use crate::Settings;
+use crate::error::ApiError;
+use crate::state::AppState;
+use crate::trace_header;
+
+/// The API over one pipeline.
+pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
+    let routes = Router::new()
+        .route("/events", post(events::log))
+        .route("/traces", post(traces::query))
+        .route("/traces/{trace_id}", get(traces::get))
+        .route("/traces/{trace_id}/spans/{span_id}", get(spans::get))
+        .route("/spans", post(spans::query))
+        .route("/spans/export", post(spans::export))
+        .route("/spans/{span_id}/tree", post(spans::tree))
+        .route("/metrics/{metric_name}", post(metrics::query))
+        .route("/logs", post(logs::query))
+        .route("/ledger", get(admin::ledger));
+    Router::new()
+        .nest("/v1/telemetry", routes.clone())
+        // Clients 0.3.x use this one.
+        .nest("/v1alpha/telemetry", routes)
+        .route("/v1/health", get(admin::health))
+        .route("/v1/version", get(admin::version))
+        .fallback(async || ApiError::not_found("Not Found"))
+        .method_not_allowed_fallback(async || {
+            ApiError::Status(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".into())
+        })
+        .layer(DefaultBodyLimit::max(settings.max_body_bytes))
+        .layer(middleware::from_fn(trace_header::add))
+        .with_state(AppState::new(telemetry, settings))
+}
+
+/// A trace id of a path.
+fn trace_id(text: &str) -> Result<TraceId, ApiError> {
+    text.parse().map_err(|error| ApiError::bad_request(format!("invalid trace_id: {error}")))
+}
+
+/// A span id of a path.
+fn span_id(text: &str) -> Result<SpanId, ApiError> {
+    text.parse().map_err(|error| ApiError::bad_request(format!("invalid span_id: {error}")))
+}

@@ -1,0 +1,60 @@
+//! Spans: one, a tree, many, into a dataset.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde_json::{Value, json};
+use telemetry_core::SpanKey;
+use telemetry_core::wire::{
+    Problems, read_export, read_span_query, read_tree_query, span_json, span_tree_json, span_with_events_json,
+};
+
+use crate::body::JsonBody;
+use crate::error::ApiError;
+use crate::state::AppState;
+use crate::stream;
+
+pub(super) async fn get(
+    State(state): State<AppState>,
+    Path((trace, span)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let key = SpanKey::new(super::trace_id(&trace)?, super::span_id(&span)?);
+    let span = state.store()?.get_span(key).await?;
+    let span = span.ok_or_else(|| {
+        ApiError::not_found(format!("Span {} not found in trace {}", key.span_id, key.trace_id))
+    })?;
+    Ok(Json(span_with_events_json(&span, state.telemetry().service_name())))
+}
+
+pub(super) async fn tree(
+    State(state): State<AppState>,
+    Path(span): Path<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Value>, ApiError> {
+    let span_id = super::span_id(&span)?;
+    let mut problems = Problems::default();
+    let request = read_tree_query(span_id, &body, &mut problems).ok_or(problems)?;
+    let tree = state.store()?.span_tree(request.query).await?;
+    let tree = tree.ok_or_else(|| ApiError::not_found(format!("Span {span_id} not found")))?;
+    let service_name = state.telemetry().service_name();
+    Ok(Json(json!({"data": span_tree_json(&tree, &request.attributes_to_return, service_name)})))
+}
+
+pub(super) async fn query(
+    State(state): State<AppState>,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let mut problems = Problems::default();
+    let query = read_span_query(&body, &mut problems).ok_or(problems)?;
+    let service_name = state.telemetry().service_name().to_owned();
+    stream::data(state.store()?.query_spans(query), move |span| span_json(&span, &service_name)).await
+}
+
+pub(super) async fn export(
+    State(_): State<AppState>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Value>, ApiError> {
+    let mut problems = Problems::default();
+    let request = read_export(&body, &mut problems).ok_or(problems)?;
+    Err(ApiError::bad_request(format!("no dataset `{}` is configured on this server", request.dataset_id)))
+}

@@ -1,0 +1,40 @@
+//! JSON bodies: what counts as one, and how large it may be.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::Value;
+use telemetry_core::wire;
+
+use crate::error::ApiError;
+
+/// A body that is JSON, or nothing at all. A missing content type is taken as JSON.
+#[derive(Debug)]
+pub(crate) struct JsonBody(pub(crate) Value);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            let detail = "the content type must be application/json";
+            return Err(ApiError::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail.into()));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| refused(&rejection))?;
+        Ok(Self(wire::parse(&bytes)?))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return true };
+    let Ok(value) = value.to_str() else { return false };
+    let media_type = value.split(';').next().unwrap_or_default().trim();
+    media_type.is_empty()
+        || media_type.eq_ignore_ascii_case("application/json")
+        || media_type.to_ascii_lowercase().ends_with("+json")
+}
+
+fn refused(rejection: &BytesRejection) -> ApiError {
+    ApiError::Status(rejection.status(), rejection.body_text())
+}

@@ -1,0 +1,156 @@
+//! The command line.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use telemetry_core::{Key, KeyKind, Options, Registry};
+use telemetry_provider::{Config, ConfigError, ConfigReader, ProviderError, registry};
+
+use crate::serve;
+use crate::settings::Settings;
+
+/// Telemetry for LLM servers: log events, look at the traces afterwards, no extra servers.
+#[derive(Debug, Parser)]
+#[command(name = "telemetry", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve Llama Stack's telemetry API
+    ///
+    /// Without a file the sinks are `console,sqlite`, the database is
+    /// ~/.llama/runtime/trace_store.db, and these variables are heard: TELEMETRY_SINKS,
+    /// OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_ENDPOINT, SQLITE_STORE_DIR.
+    ///
+    /// SIGTERM and Ctrl-C answer what was accepted, store it, and end with exit code 0.
+    #[command(
+        after_help = "Examples:\n  telemetry serve\n  TELEMETRY_SINKS=sqlite telemetry serve --listen 127.0.0.1:0\n  telemetry serve --config run.yaml"
+    )]
+    Serve {
+        /// A run.yaml of Llama Stack, or just its `telemetry:` list
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Address and port; port 0 picks one [default: 127.0.0.1:8322]
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+        /// Listen beyond this machine although nobody is asked who they are
+        #[arg(long)]
+        insecure: bool,
+    },
+    /// Say what a configuration would run, without running it
+    Check {
+        /// A run.yaml of Llama Stack, or just its `telemetry:` list
+        config: PathBuf,
+    },
+    /// List the sinks this program has, and their options
+    Sinks,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve { config, listen, insecure } => run(config, listen, insecure),
+        Command::Check { config } => check(config),
+        Command::Sinks => sinks(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The message with all its causes, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn read(file: Option<PathBuf>, registry: &Registry) -> Result<Config, ConfigError> {
+    let reader = ConfigReader::new(registry).server_keys(Settings::KEYS);
+    match file {
+        Some(file) => reader.read_file(&file),
+        None => reader.read_environment(),
+    }
+}
+
+fn run(file: Option<PathBuf>, listen: Option<SocketAddr>, insecure: bool) -> Outcome {
+    let config = read(file, &registry()?)?;
+    let mut settings = Settings::from_options(config.server())?;
+    settings.listen = listen.unwrap_or(settings.listen);
+    if !settings.listen.ip().is_loopback() && !insecure {
+        let listen = settings.listen;
+        return Err(format!("{listen} is open to others and nobody is asked who they are; listen on 127.0.0.1, or say --insecure").into());
+    }
+    serve::start_log(&settings)?;
+    serve::run(config, &settings)
+}
+
+fn check(file: PathBuf) -> Outcome {
+    let registry = registry().map_err(ProviderError::from)?;
+    let name = file.display().to_string();
+    let config = read(Some(file), &registry)?;
+    let settings = Settings::from_options(config.server())?;
+    for warning in config.warnings() {
+        println!("warning: {warning}");
+    }
+    println!("{name} is sound");
+    if !config.is_enabled() {
+        println!("no provider is enabled: nothing would be recorded");
+        return Ok(());
+    }
+    println!(
+        "service name: {}",
+        if config.service_name().is_empty() { "(none)" } else { config.service_name() }
+    );
+    println!("listens on:   http://{}", settings.listen);
+    for choice in config.sinks() {
+        println!("sink {}: {}", choice.entry.name, choice.entry.summary);
+        print_given(choice.entry.keys, &choice.options);
+    }
+    Ok(())
+}
+
+/// The options in effect, secrets left out.
+fn print_given(keys: &[Key], options: &Options) {
+    for key in keys {
+        let value = match key.kind {
+            KeyKind::Secret | KeyKind::Map if options.get(key.name).is_some() => "(set)".to_owned(),
+            KeyKind::List => {
+                options.list(key.name).ok().flatten().map(|items| items.join(", ")).unwrap_or_default()
+            }
+            _ => options.text(key.name).ok().flatten().unwrap_or_default(),
+        };
+        if !value.is_empty() {
+            println!("  {}: {value}", key.name);
+        }
+    }
+}
+
+fn sinks() -> Outcome {
+    for entry in registry()?.entries() {
+        println!("{}: {}", entry.name, entry.summary);
+        for key in entry.keys {
+            let flat = key.flat.map(|flat| format!(" (or flat: {flat})")).unwrap_or_default();
+            let default = key.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+            println!("  {}{flat}: {}{default}", key.name, key.help);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! The `telemetry` program: Llama Stack's telemetry HTTP API over the sinks of a configuration.
+//!
+//! [`main`] is the command line; [`router`] is the API alone, for tests and for servers that embed it.
+//!
+//! ```
+//! use telemetry_pipeline::{Pipeline, PipelineConfig};
+//! use telemetry_server::{Settings, router};
+//!
+//! let pipeline = Pipeline::start(Vec::new(), PipelineConfig::default())?;
+//! let _api = router(pipeline.telemetry(), &Settings::default());
+//! # Ok::<(), telemetry_pipeline::StartError>(())
+//! ```
+
+mod ack;
+mod api;
+mod body;
+mod cli;
+mod error;
+mod serve;
+mod settings;
+mod state;
+mod stream;
+mod trace_header;
+
+pub use api::router;
+pub use cli::main;
+pub use settings::Settings;

@@ -1,0 +1,111 @@
+//! The map `server:` of the configuration.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use telemetry_core::{Key, KeyKind, OptionError, Options};
+
+/// How the server listens and what it bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where it listens; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Bytes of a request's body at most.
+    pub max_body_bytes: usize,
+    /// How long a client waits at most until its events are stored; then it is told to try again.
+    pub ack_within: Duration,
+    /// How long a shutdown takes at most.
+    pub shutdown_within: Duration,
+    /// The least severe lines of the program's own log: `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: String,
+    /// Whether the program's own log is JSON, an object per line.
+    pub log_json: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8322)),
+            max_body_bytes: 16 << 20,
+            ack_within: Duration::from_secs(5),
+            shutdown_within: Duration::from_secs(9),
+            log_level: "info".to_owned(),
+            log_json: false,
+        }
+    }
+}
+
+const fn key(name: &'static str, kind: KeyKind, default: &'static str, help: &'static str) -> Key {
+    Key { name, kind, flat: None, default: Some(default), help }
+}
+
+const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+
+impl Settings {
+    /// The keys of the map `server:`.
+    pub const KEYS: &'static [Key] = &[
+        key("listen", KeyKind::Text, "127.0.0.1:8322", "address and port; port 0 picks one"),
+        key("max_body_size", KeyKind::Size, "16MiB", "largest body of a request"),
+        key("ack_timeout", KeyKind::Duration, "5s", "how long a client waits until its events are stored"),
+        key("shutdown_timeout", KeyKind::Duration, "9s", "how long a shutdown takes at most"),
+        key("log_level", KeyKind::Choice(LEVELS), "info", "least severe lines of the program's own log"),
+        key("log_format", KeyKind::Choice(&["text", "json"]), "text", "form of the program's own log"),
+    ];
+
+    /// Reads the map; what is absent keeps its default.
+    ///
+    /// # Errors
+    ///
+    /// An [`OptionError`] that names the first unusable value.
+    pub fn from_options(options: &Options) -> Result<Self, OptionError> {
+        let mut settings = Self::default();
+        if let Some(listen) = options.text("listen")? {
+            settings.listen = listen.parse().map_err(|_| {
+                options.error("listen", format!("`{listen}` is no address like 127.0.0.1:8322"))
+            })?;
+        }
+        if let Some(bytes) = options.size("max_body_size")? {
+            settings.max_body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        }
+        settings.ack_within = options.duration("ack_timeout")?.unwrap_or(settings.ack_within);
+        settings.shutdown_within = options.duration("shutdown_timeout")?.unwrap_or(settings.shutdown_within);
+        let levels: Vec<(&str, &str)> = LEVELS.iter().map(|level| (*level, *level)).collect();
+        if let Some(level) = options.choice("log_level", &levels)? {
+            level.clone_into(&mut settings.log_level);
+        }
+        let formats = [("text", false), ("json", true)];
+        settings.log_json = options.choice("log_format", &formats)?.unwrap_or(settings.log_json);
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use telemetry_core::OptionValue;
+
+    #[test]
+    fn every_key_is_read() {
+        let text = |text: &str| OptionValue::Text(text.into());
+        let options = Options::from_pairs([
+            ("listen", text("127.0.0.1:0")),
+            ("max_body_size", text("1KiB")),
+            ("ack_timeout", text("1s")),
+            ("shutdown_timeout", text("2s")),
+            ("log_level", text("debug")),
+            ("log_format", text("json")),
+        ]);
+        assert_eq!(options.keys().count(), Settings::KEYS.len());
+        let expected = Settings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            max_body_bytes: 1_024,
+            ack_within: Duration::from_secs(1),
+            shutdown_within: Duration::from_secs(2),
+            log_level: "debug".to_owned(),
+            log_json: true,
+        };
+        assert_eq!(Settings::from_options(&options), Ok(expected));
+        let wrong = Options::from_pairs([("listen", text("everywhere"))]);
+        assert!(Settings::from_options(&wrong).is_err());
+    }
+}

@@ -1,0 +1,42 @@
+//! What every handler sees.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use telemetry_core::TraceStore;
+use telemetry_pipeline::Telemetry;
+
+use crate::error::ApiError;
+use crate::settings::Settings;
+
+/// Cheap to clone: one per request.
+#[derive(Clone, Debug)]
+pub(crate) struct AppState(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    telemetry: Telemetry,
+    ack_within: Duration,
+}
+
+impl AppState {
+    pub(crate) fn new(telemetry: Telemetry, settings: &Settings) -> Self {
+        Self(Arc::new(Shared { telemetry, ack_within: settings.ack_within }))
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.0.telemetry
+    }
+
+    /// How long a client waits at most until its events are stored.
+    pub(crate) fn ack_within(&self) -> Duration {
+        self.0.ack_within
+    }
+
+    /// The store that answers queries.
+    pub(crate) fn store(&self) -> Result<Arc<dyn TraceStore>, ApiError> {
+        self.0.telemetry.store().ok_or_else(|| {
+            ApiError::unavailable("no sink among the configured ones can answer queries; add `sqlite`")
+        })
+    }
+}
