@@ -37,13 +37,13 @@ fn shorthands() -> Vec<(&'static str, String)> {
         // The root where no span lacks a parent: the earliest whose parent is not in the trace, else the earliest.
         (
             "ROOT",
-            "(SELECT c.# FROM (\
-             SELECT span_id, parent, start_time, service FROM span_row WHERE trace = t.id UNION ALL \
-             SELECT span_id, parent, start_time, service FROM span_open WHERE trace = t.id) c \
-             ORDER BY CASE WHEN c.parent IS NULL THEN 0 \
-             WHEN EXISTS (SELECT 1 FROM span_row p WHERE p.trace = t.id AND p.span_id = c.parent) \
-             OR EXISTS (SELECT 1 FROM span_open p WHERE p.trace = t.id AND p.span_id = c.parent) \
-             THEN 2 ELSE 1 END, c.start_time, c.span_id < 0, c.span_id LIMIT 1)"
+            "(SELECT r.# FROM (SELECT c.*, CASE WHEN c.parent IS NULL THEN 0 \
+             WHEN EXISTS (SELECT 1 FROM span_row p WHERE p.trace = c.trace AND p.span_id = c.parent) \
+             OR EXISTS (SELECT 1 FROM span_open p WHERE p.trace = c.trace AND p.span_id = c.parent) \
+             THEN 2 ELSE 1 END AS place FROM (\
+             SELECT trace, span_id, parent, start_time, service FROM span_row WHERE trace = t.id UNION ALL \
+             SELECT trace, span_id, parent, start_time, service FROM span_open WHERE trace = t.id) c) r \
+             ORDER BY r.place, r.start_time, r.span_id < 0, r.span_id LIMIT 1)"
                 .to_owned(),
         ),
     ]

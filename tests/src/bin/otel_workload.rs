@@ -1,0 +1,217 @@
+//! Logs a known workload into the three OTLP sinks, and prints what it logged, for a test to compare with
+//! what real receivers say they got.
+//!
+//! ```text
+//! otel_workload endpoint=http://127.0.0.1:4318 traces=10 [pause=5] [spool=DIR] [flush=30] [shutdown=10] [sink.key=value …]
+//! ```
+//!
+//! `pause=N` stops after N traces until a line comes on stdin. `sink.key=value` is an option of all three sinks.
+//! On stdout come JSON objects, a line each: `{"span": …}` for every span, `{"log": …}` for every log,
+//! `{"pause": N}`, `{"metrics": …}` with the sums to expect, `{"flush": …}`, `{"ledger": …}` before and
+//! `{"shutdown": …}` after the shutdown.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value as Json, json};
+use telemetry_core::{
+    Attributes, Entry, Event, EventContext, Key, Location, OptionValue, Options, RunId, Severity,
+    SinkContext, SpanId, SpanKey, SpanStatus, Timestamp, TraceId, attrs,
+};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
+
+const MODELS: [&str; 2] = ["llama-3.2-1b", "llama-3.2-3b"];
+const SEVERITIES: [Severity; 6] =
+    [Severity::Verbose, Severity::Debug, Severity::Info, Severity::Warn, Severity::Error, Severity::Critical];
+
+/// Events that a trace is logged as.
+const EVENTS: u64 = 10;
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::read(std::env::args().skip(1))?;
+    let entries = [&sink_otel::TRACE, &sink_otel::METRIC, &sink_otel::LOG];
+    let specs = entries.map(|entry| SinkSpec { entry, context: arguments.context(entry.keys) });
+    let pipeline = Pipeline::start(specs.into(), PipelineConfig::default())?;
+    let telemetry = pipeline.telemetry();
+    let mut sums = Sums::default();
+    for number in 0..arguments.traces {
+        if arguments.pause == Some(number) {
+            say(&json!({ "pause": number }))?;
+            std::io::stdin().read_line(&mut String::new())?;
+        }
+        log_trace(&telemetry, number, &mut sums)?;
+        keep_pace(&telemetry, u64::from(number + 1) * EVENTS);
+    }
+    say(&json!({ "metrics": sums.0 }))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let flushed = runtime.block_on(telemetry.flush(arguments.flush));
+    say(&json!({ "flush": format!("{flushed:?}") }))?;
+    say(&json!({ "ledger": telemetry.ledger() }))?;
+    let report = pipeline.shutdown(arguments.shutdown);
+    say(&json!({ "shutdown": format!("{report:?}"), "ledger": telemetry.ledger() }))
+}
+
+/// Waits until the assembler has taken what was logged: the workload is to be delivered, not dropped.
+fn keep_pace(telemetry: &Telemetry, logged: u64) {
+    while telemetry.ledger().assembler.inputs + 4_096 < logged {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+struct Arguments {
+    traces: u32,
+    pause: Option<u32>,
+    flush: Duration,
+    shutdown: Duration,
+    options: Vec<(String, String)>,
+}
+
+impl Arguments {
+    fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let seconds = |text: &str| text.parse().map(Duration::from_secs);
+        let mut read = Self {
+            traces: 10,
+            pause: None,
+            flush: Duration::from_secs(30),
+            shutdown: Duration::from_secs(10),
+            options: vec![("interval".to_owned(), "1s".to_owned())],
+        };
+        for argument in arguments {
+            let (key, value) = argument.split_once('=').context("arguments are key=value")?;
+            match key {
+                "endpoint" => read.options.push(("endpoint".to_owned(), value.to_owned())),
+                "spool" => read.options.push(("spool_path".to_owned(), value.to_owned())),
+                "traces" => read.traces = value.parse()?,
+                "pause" => read.pause = Some(value.parse()?),
+                "flush" => read.flush = seconds(value)?,
+                "shutdown" => read.shutdown = seconds(value)?,
+                _ => match key.strip_prefix("sink.") {
+                    Some(key) => read.options.push((key.to_owned(), value.to_owned())),
+                    None => bail!("unknown argument `{key}`"),
+                },
+            }
+        }
+        Ok(read)
+    }
+
+    /// The options that are among a sink's keys; the last of a name wins.
+    fn context(&self, keys: &[Key]) -> SinkContext {
+        let entries = keys.iter().filter_map(|key| {
+            let (name, text) = self.options.iter().rev().find(|(name, _)| name == key.name)?;
+            let value = match (text.parse::<i64>(), text.parse::<bool>()) {
+                (Ok(number), _) => OptionValue::Integer(number),
+                (_, Ok(flag)) => OptionValue::Flag(flag),
+                _ => OptionValue::Text(text.clone()),
+            };
+            Some((name.clone(), Entry { value, location: Location::default() }))
+        });
+        let options = Options::new(entries.collect());
+        SinkContext {
+            service_name: "otel-workload".into(),
+            options,
+            run: RunId(u64::from(std::process::id())),
+        }
+    }
+}
+
+/// What the metrics add up to: exported name → labels → value, the latest for gauges.
+#[derive(Default)]
+struct Sums(BTreeMap<String, BTreeMap<String, f64>>);
+
+impl Sums {
+    fn add(&mut self, exported: &str, labels: &Attributes, value: f64) {
+        *self.slot(exported, labels) += value;
+    }
+
+    fn slot(&mut self, exported: &str, labels: &Attributes) -> &mut f64 {
+        self.0.entry(exported.to_owned()).or_default().entry(labels.to_json()).or_default()
+    }
+}
+
+/// A root, a child with a log inside, and the metrics of one request.
+fn log_trace(telemetry: &Telemetry, number: u32, sums: &mut Sums) -> anyhow::Result<()> {
+    let trace_id = TraceId::from_u128(u128::from(rand_like(number)) << 64 | u128::from(number) + 1)
+        .context("not zero")?;
+    let span = |offset: u64| SpanId::from_u64((u64::from(number) << 8) + offset).context("not zero");
+    let (root, child) = (SpanKey::new(trace_id, span(1)?), SpanKey::new(trace_id, span(2)?));
+    let start = Timestamp::now();
+    let at = |nanos: u64| start.saturating_add(Duration::from_nanos(nanos));
+    let failed = number % 5 == 4;
+    let status = if failed { SpanStatus::Error } else { SpanStatus::Ok };
+    let model = MODELS[number as usize % 2];
+
+    let about_root = attrs! {
+        "model_id" => model, "number" => number, "temperature" => 0.5, "whole" => 2.0, "stream" => true,
+        "text" => "ü 🦙 \"quoted\"",
+    };
+    let about_child = attrs! { "layer" => "inference" };
+    let in_child = EventContext::Span(child);
+    let severity = SEVERITIES[number as usize % SEVERITIES.len()];
+    let about_log = attrs! { "step" => number };
+    let message = format!("trace {number}");
+
+    telemetry.log_event(
+        Event::span_start(trace_id, root.span_id, "chat").at(at(0)).with_attributes(about_root.clone()),
+    );
+    telemetry.log_event(
+        Event::span_start(trace_id, child.span_id, "inference")
+            .at(at(1_001))
+            .with_parent(root.span_id)
+            .with_attributes(about_child.clone()),
+    );
+    telemetry.log_event(
+        Event::log(severity, message.clone())
+            .at(at(2_002))
+            .in_context(in_child)
+            .with_attributes(about_log.clone()),
+    );
+    telemetry.log_event(Event::span_end(trace_id, child.span_id, status).at(at(3_003)));
+    telemetry.log_event(Event::span_end(trace_id, root.span_id, status).at(at(4_004)));
+    log_metrics(telemetry, number, model, failed, sums);
+
+    let told =
+        |key: SpanKey, parent: Option<SpanId>, name: &str, from: u64, to: u64, attributes: &Attributes| {
+            json!({ "span": {
+            "trace_id": key.trace_id.to_string(), "span_id": key.span_id.to_string(),
+            "parent_span_id": parent.map(|id| id.to_string()), "name": name,
+            "start_nanos": at(from).as_nanos(), "end_nanos": at(to).as_nanos(),
+            "status": status.as_str(), "attributes": attributes,
+        } })
+        };
+    say(&told(root, None, "chat", 0, 4_004, &about_root))?;
+    say(&told(child, Some(root.span_id), "inference", 1_001, 3_003, &about_child))?;
+    say(&json!({ "log": {
+        "trace_id": trace_id.to_string(), "span_id": child.span_id.to_string(), "message": message,
+        "severity": severity.as_str(), "nanos": at(2_002).as_nanos(), "attributes": about_log,
+    } }))
+}
+
+fn log_metrics(telemetry: &Telemetry, number: u32, model: &'static str, failed: bool, sums: &mut Sums) {
+    let of_model = attrs! { "model_id" => model, "provider_id" => "vllm" };
+    let counts = [("prompt_tokens", number + 1), ("completion_tokens", 10), ("total_tokens", number + 11)];
+    for (name, count) in counts {
+        telemetry.log_event(Event::metric(name, count, "tokens").with_attributes(of_model.clone()));
+        sums.add(telemetry_core::canonical_name(name), &of_model, f64::from(count));
+    }
+    let of_api = attrs! { "api" => "inference", "status" => if failed { "500" } else { "200" } };
+    let duration = f64::from(number) / 8.0;
+    let requests = Event::metric("llama_stack_requests_total", 1, "requests");
+    telemetry.log_event(requests.with_attributes(of_api.clone()));
+    sums.add("llama_stack_requests_total", &of_api, 1.0);
+    let took = Event::metric("llama_stack_request_duration_seconds", duration, "seconds");
+    telemetry.log_event(took.with_attributes(of_api.clone()));
+    *sums.slot("llama_stack_request_duration_seconds", &of_api) = duration;
+}
+
+/// Different in every bit, the same in every run.
+fn rand_like(number: u32) -> u64 {
+    (u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn say(line: &Json) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
+}
