@@ -110,6 +110,10 @@ impl Contents {
         }
     }
 
+    pub(super) fn ended_span(&self, key: SpanKey) -> Option<&Span> {
+        self.spans.get(&key).filter(|span| span.state == SpanState::Ended)
+    }
+
     /// The spans that have not expired at `now`, by trace.
     pub(super) fn traces(&self, now: Timestamp) -> BTreeMap<TraceId, Vec<Span>> {
         let mut traces: BTreeMap<TraceId, Vec<Span>> = BTreeMap::new();

@@ -6,7 +6,9 @@ mod contents;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use telemetry_core::{Batch, BuiltSink, Signal, SignalSet, Sink, SinkError, Timestamp, Written};
+use telemetry_core::{
+    Batch, BuiltSink, Signal, SignalSet, Sink, SinkError, Span, SpanKey, Timestamp, Written,
+};
 
 use contents::Contents;
 
@@ -72,6 +74,11 @@ impl MemoryStore {
     /// Does what a restart of the program does: spans that are open are unfinished from now on.
     pub fn restart(&self) {
         self.lock().contents.mark_unfinished();
+    }
+
+    /// The span, if it has ended.
+    pub(crate) fn ended_span(&self, key: SpanKey) -> Option<Span> {
+        self.lock().contents.ended_span(key).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -35,6 +35,7 @@ pub mod cases;
 mod random;
 mod stage;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
@@ -120,6 +121,15 @@ pub async fn assert_same_answers(store: &dyn TraceStore, model: &MemoryStore, qu
     }
 }
 
+/// The span that a signal is about, not merely in.
+fn span_key(signal: &Signal) -> Option<SpanKey> {
+    match signal {
+        Signal::SpanStarted(span) | Signal::SpanEnded(span) => Some(span.key()),
+        Signal::EndWaiting(end) => Some(end.key),
+        _ => None,
+    }
+}
+
 /// A store and the model, told the same.
 #[derive(Debug)]
 pub struct Pair {
@@ -134,14 +144,31 @@ impl Pair {
         Self { driver: Driver::new(built), model: MemoryStore::new(SERVICE_NAME) }
     }
 
-    /// Writes a batch to both.
+    /// Writes a batch to both, as a pipeline would have made it: where a start meets an end that was
+    /// known before, the whole span follows at once; and of a span that ended in a batch, the batch
+    /// says nothing more.
     ///
     /// # Panics
     ///
     /// When the sink fails.
     pub async fn write(&mut self, signals: Vec<Signal>) {
-        self.model.store(&signals);
-        if let Err(error) = self.driver.write(signals).await {
+        let mut batch = Vec::with_capacity(signals.len());
+        let mut finished = HashSet::new();
+        for signal in signals {
+            let key = span_key(&signal);
+            if key.is_some_and(|key| finished.contains(&key)) {
+                continue;
+            }
+            self.model.store(std::slice::from_ref(&signal));
+            let is_start = matches!(signal, Signal::SpanStarted(_));
+            batch.push(signal);
+            let Some(whole) = key.and_then(|key| self.model.ended_span(key)) else { continue };
+            finished.insert(whole.key());
+            if is_start {
+                batch.push(Signal::SpanEnded(Arc::new(whole)));
+            }
+        }
+        if let Err(error) = self.driver.write(batch).await {
             panic!("the sink fails: {}", error.full_text());
         }
     }
