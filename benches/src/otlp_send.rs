@@ -174,7 +174,7 @@ fn wait_until(telemetry: &Telemetry, assembled: u64, delivered: u64) -> anyhow::
             return Ok(());
         }
         ensure!(started.elapsed() < DEADLINE, "spans do not arrive: {ledger:?}");
-        std::thread::sleep(Duration::from_micros(100));
+        std::thread::park_timeout(Duration::from_micros(100));
     }
 }
 

@@ -56,7 +56,7 @@ fn main() -> anyhow::Result<()> {
 /// Waits until the assembler has taken what was logged: the workload is to be delivered, not dropped.
 fn keep_pace(telemetry: &Telemetry, logged: u64) {
     while telemetry.ledger().assembler.inputs + 4_096 < logged {
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 
@@ -132,7 +132,7 @@ impl Sums {
 
 /// A root, a child with a log inside, and the metrics of one request.
 fn log_trace(telemetry: &Telemetry, number: u32, sums: &mut Sums) -> anyhow::Result<()> {
-    let trace_id = TraceId::from_u128(u128::from(rand_like(number)) << 64 | u128::from(number) + 1)
+    let trace_id = TraceId::from_u128((u128::from(rand_like(number)) << 64) | u128::from(number + 1))
         .context("not zero")?;
     let span = |offset: u64| SpanId::from_u64((u64::from(number) << 8) + offset).context("not zero");
     let (root, child) = (SpanKey::new(trace_id, span(1)?), SpanKey::new(trace_id, span(2)?));
