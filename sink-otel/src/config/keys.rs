@@ -106,7 +106,8 @@ pub(crate) const KEYS: &[Key] = &[
     SPOOL_SIZE,
 ];
 
-/// The options of `otel_metric`, which sends aggregates and so needs no limits for requests.
+/// The options of `otel_metric`, which sends aggregates: so few and so small that neither requests nor
+/// memory need a limit.
 pub(crate) const METRIC_KEYS: &[Key] = &[
     ENDPOINT,
     PROTOCOL,
@@ -147,7 +148,4 @@ pub(crate) const METRIC_KEYS: &[Key] = &[
         Some("1.37"),
         "version of the semantic conventions that names the GenAI histograms' attributes",
     ),
-    QUEUE_BYTES,
-    SPOOL_PATH,
-    SPOOL_SIZE,
 ];

@@ -107,7 +107,11 @@ impl Sink for MetricSink {
             Ok(outcome) => outcome,
             Err(_) => Err(SinkError::retry("the collector does not answer the last export in time")),
         };
-        outcome.map_err(|error| error.with("measurements", self.shared.unsent()))
+        outcome.map_err(|error| {
+            let measurements = self.shared.unsent();
+            tracing::warn!(target: "sink_otel", measurements, "the last measurements are not exported");
+            error.with("measurements", measurements)
+        })
     }
 }
 

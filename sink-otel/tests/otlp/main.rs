@@ -5,6 +5,7 @@
 mod answers;
 mod contract;
 mod decode;
+mod https;
 mod logs;
 mod metrics;
 mod support;

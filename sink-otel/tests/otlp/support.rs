@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -21,7 +22,10 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use telemetry_core::{Entry, Location, OptionValue, Options, RunId, SinkContext, SinkEntry, SinkError};
 use telemetry_testkit::{DEADLINE, Driver, block_on};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -64,6 +68,7 @@ struct Inner {
 #[derive(Clone)]
 pub(crate) struct Receiver {
     inner: Arc<Inner>,
+    scheme: &'static str,
     address: SocketAddr,
 }
 
@@ -72,8 +77,22 @@ impl Receiver {
         Self::listen(TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
-    /// Listens on a thread of its own, so that a sink that blocks its runtime blocks only itself.
     pub(crate) fn listen(listener: TcpListener) -> Self {
+        Self::serve(listener, "http", |listener| listener)
+    }
+
+    /// A receiver for https, with a certificate for `localhost`.
+    pub(crate) fn start_https(tls: TlsAcceptor) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::serve(listener, "https", |listener| TlsListener { listener, tls })
+    }
+
+    /// Listens on a thread of its own, so that a sink that blocks its runtime blocks only itself.
+    fn serve<L: Listener<Addr = SocketAddr>>(
+        listener: TcpListener,
+        scheme: &'static str,
+        wrap: impl FnOnce(tokio::net::TcpListener) -> L + Send + 'static,
+    ) -> Self {
         let inner = Arc::new(Inner::default());
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -84,14 +103,14 @@ impl Receiver {
         std::thread::spawn(move || {
             block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                axum::serve(listener, app).await
+                axum::serve(wrap(listener), app).await
             })
         });
-        Self { inner, address }
+        Self { inner, scheme, address }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://localhost:{}", self.scheme, self.address.port())
     }
 
     /// Answers the next requests so, in this order.
@@ -143,6 +162,31 @@ impl Receiver {
         let latest = self.metrics().pop().unwrap_or_default();
         let resources = latest.resource_metrics.into_iter();
         resources.flat_map(|resource| resource.scope_metrics).flat_map(|scope| scope.metrics).collect()
+    }
+}
+
+/// Accepts connections and shakes hands, one after the other.
+struct TlsListener {
+    listener: tokio::net::TcpListener,
+    tls: TlsAcceptor,
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = self.listener.accept().await.unwrap();
+            // Whoever does not trust the certificate hangs up.
+            if let Ok(stream) = self.tls.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }
 
