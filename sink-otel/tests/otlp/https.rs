@@ -79,7 +79,7 @@ async fn the_client_shows_its_own_certificate() {
     let (server, client) = (Certificate::make(), Certificate::make());
     let receiver = Receiver::start_https(server.acceptor(Some(&client)));
     let ca = ("ca_certificate", server.path("certificate.pem"));
-    let mut stranger = build(&TRACE, &receiver.url(), &[ca.clone()]).await;
+    let mut stranger = build(&TRACE, &receiver.url(), std::slice::from_ref(&ca)).await;
     stranger.write(one_span()).await.unwrap_err();
     let identity =
         [ca, ("client_certificate", client.path("certificate.pem")), ("client_key", client.path("key.pem"))];
