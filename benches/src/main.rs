@@ -1,2 +1,52 @@
-//! To be written.
-fn main() {}
+//! One bench per performance promise, each beside a peer or a limit measured in the same run.
+//!
+//! `cargo xtask bench NAME` builds them optimised and runs one. What each number means is in README.md.
+#![expect(clippy::print_stdout, reason = "a bench prints its figures")]
+#![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
+
+mod caller;
+mod http;
+mod otlp_send;
+mod sqlite;
+mod table;
+
+use clap::{Parser, Subcommand};
+
+/// Benches of the telemetry workspace.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Cost of a span on the caller's thread, beside fastrace
+    Caller,
+    /// Spans into SQLite, durable, beside plain rows; then queries
+    Sqlite {
+        /// How many spans
+        #[arg(long, default_value_t = 200_000)]
+        spans: usize,
+    },
+    /// Acknowledged events over HTTP; start time and memory of the server
+    Http {
+        /// The server's program, built with `cargo build --release`
+        #[arg(long)]
+        program: std::path::PathBuf,
+        /// Seconds of load
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+    /// Spans out by OTLP, beside OpenTelemetry's exporter alone
+    OtlpSend,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().bench {
+        Bench::Caller => caller::run(),
+        Bench::Sqlite { spans } => sqlite::run(spans),
+        Bench::Http { program, seconds } => http::run(program, seconds),
+        Bench::OtlpSend => otlp_send::run(),
+    }
+}

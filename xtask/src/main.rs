@@ -1,13 +1,17 @@
 //! Every chore of the workspace, and all that CI runs: `cargo xtask --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
 
+mod bench;
 mod ci;
 mod command;
 mod features;
 mod integration;
+mod linkage;
+mod new_sink;
 mod python;
 mod tidy;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +40,29 @@ enum Task {
     Features,
     /// Check the house rules: dependencies, file sizes, contract cases, names in ARCHITECTURE.md
     Tidy,
+    /// Begin a new sink: a crate that compiles and keeps the whole contract
+    NewSink {
+        /// Its name in the configuration, like `held-out`
+        name: String,
+        /// Its folder, inside or outside the workspace, new or empty; by default `sink-NAME` in the workspace
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+    },
+    /// Check that sinks are linked and found: a new one, the example, and in every profile with `--full`
+    Linkage {
+        /// Also release, fat LTO and a C library
+        #[arg(long)]
+        full: bool,
+    },
+    /// Run a bench, optimised, beside its peer or limit
+    Bench {
+        /// Which one
+        #[arg(value_enum)]
+        bench: bench::Bench,
+        /// Arguments of the bench itself, e.g. `--spans 1000000`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Drive a running server with real clients and peers
     Integration {
         /// Just this part
@@ -55,6 +82,9 @@ fn main() -> ExitCode {
         Task::Lint => ci::lint(),
         Task::Features => features::run(),
         Task::Tidy => tidy::run(),
+        Task::NewSink { name, path } => new_sink::run(&name, path.as_deref()),
+        Task::Linkage { full } => linkage::run(full),
+        Task::Bench { bench, arguments } => bench::run(bench, &arguments),
         Task::Integration { only, full } => integration::run(only, full),
     };
     match outcome {

@@ -1,0 +1,177 @@
+//! What a span costs the thread that logs it: start, five attributes, one log, end; all delivered.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use async_trait::async_trait;
+use telemetry_core::{
+    Batch, BuiltSink, Options, RunId, Severity, Signal, SignalSet, Sink, SinkContext, SinkEntry, SinkError,
+    Written, attrs,
+};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
+
+use crate::table::line;
+
+/// Spans per burst: short enough for the queue, so that none is refused.
+const BURST: u64 = 1_000;
+const BURSTS: u64 = 300;
+const SPARSE: u64 = 3_000;
+const EVERY: Duration = Duration::from_micros(300);
+const DEADLINE: Duration = Duration::from_secs(30);
+
+static OURS: AtomicU64 = AtomicU64::new(0);
+static THEIRS: AtomicU64 = AtomicU64::new(0);
+
+struct Counting;
+
+#[async_trait]
+impl Sink for Counting {
+    async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
+        let ended = batch.iter().filter(|signal| matches!(signal, Signal::SpanEnded(_))).count();
+        OURS.fetch_add(ended as u64, Ordering::Relaxed);
+        Ok(batch.delivered())
+    }
+
+    async fn shutdown(self: Box<Self>) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+static COUNTING: SinkEntry = SinkEntry {
+    name: "counting",
+    summary: "counts spans",
+    keys: &[],
+    build: |_| Box::pin(async { Ok(BuiltSink::new(Counting, SignalSet::ALL)) }),
+};
+
+struct Reporter;
+
+impl fastrace::collector::Reporter for Reporter {
+    fn report(&mut self, spans: Vec<fastrace::collector::SpanRecord>) {
+        THEIRS.fetch_add(spans.len() as u64, Ordering::Relaxed);
+    }
+}
+
+fn one_of_ours(telemetry: &Telemetry) {
+    let span = telemetry.root_span(
+        "inference",
+        attrs! {
+            "model_id" => "llama-3.2-3b", "provider_id" => "meta-reference", "session_id" => "session-0001",
+            "kind" => "chat", "stage" => "prefill",
+        },
+    );
+    span.log(Severity::Info, "prompt received");
+}
+
+fn one_of_theirs() {
+    let _span = fastrace::local::LocalSpan::enter_with_local_parent("inference").with_properties(|| {
+        [
+            ("model_id", "llama-3.2-3b"),
+            ("provider_id", "meta-reference"),
+            ("session_id", "session-0001"),
+            ("kind", "chat"),
+            ("stage", "prefill"),
+        ]
+    });
+    fastrace::local::LocalSpan::add_event(fastrace::Event::new("prompt received"));
+}
+
+/// Nanoseconds per span on each of `threads` threads, bursts timed, the pauses between them not.
+fn dense(threads: usize, burst: impl Fn() + Sync, settle: impl Fn() + Sync) -> f64 {
+    let barrier = Barrier::new(threads);
+    let timed = || {
+        let mut spent = Duration::ZERO;
+        for _ in 0..BURSTS {
+            barrier.wait();
+            let started = Instant::now();
+            burst();
+            spent += started.elapsed();
+            barrier.wait();
+            settle();
+        }
+        spent
+    };
+    let spent: Duration = std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|_| scope.spawn(timed)).collect();
+        running.into_iter().map(|thread| thread.join().unwrap_or_default()).sum()
+    });
+    spent.as_secs_f64() * 1e9 / (BURSTS * BURST) as f64 / threads as f64
+}
+
+/// Nanoseconds per span, one every 300 µs.
+fn sparse(span: impl Fn()) -> f64 {
+    let mut spent = Duration::ZERO;
+    let mut next = Instant::now();
+    for _ in 0..SPARSE {
+        while Instant::now() < next {
+            std::hint::spin_loop();
+        }
+        next += EVERY;
+        let started = Instant::now();
+        span();
+        spent += started.elapsed();
+    }
+    spent.as_secs_f64() * 1e9 / SPARSE as f64
+}
+
+fn burst_of_theirs() {
+    let root = fastrace::Span::root("root", fastrace::collector::SpanContext::random());
+    let _guard = root.set_local_parent();
+    for _ in 0..BURST {
+        one_of_theirs();
+    }
+}
+
+fn flush(telemetry: &Telemetry) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let report = runtime.map(|runtime| runtime.block_on(telemetry.flush(DEADLINE)));
+    assert!(report.is_ok_and(|report| report.is_complete()), "the counting sink flushes");
+}
+
+pub(crate) fn run() -> Result<()> {
+    let context = SinkContext { service_name: "bench".into(), options: Options::default(), run: RunId(1) };
+    let sinks = vec![SinkSpec { entry: &COUNTING, context }];
+    let pipeline = Pipeline::start(sinks, PipelineConfig::default())?;
+    let telemetry = pipeline.telemetry();
+    fastrace::set_reporter(Reporter, fastrace::collector::Config::default());
+    let burst_of_ours = || (0..BURST).for_each(|_| one_of_ours(&telemetry));
+    println!("caller's thread, ns per span (start + 5 attributes + 1 log + end), all delivered");
+    for threads in [1, 2] {
+        let theirs = dense(threads, burst_of_theirs, fastrace::flush);
+        let ours = dense(threads, burst_of_ours, || flush(&telemetry));
+        line(
+            &format!("dense, {threads} thread(s); promise <= 0.7"),
+            ours,
+            "ns",
+            "fastrace local span",
+            theirs,
+        );
+    }
+    let ours = sparse(|| one_of_ours(&telemetry));
+    line("one span every 300 µs; promise <= 1000 ns", ours, "ns", "limit", 1_000.0);
+    flush(&telemetry);
+    let expected = BURST * BURSTS * 3 + SPARSE;
+    ensure!(
+        OURS.load(Ordering::Relaxed) == expected,
+        "{} of {expected} spans delivered",
+        OURS.load(Ordering::Relaxed)
+    );
+    fastrace::flush();
+    let roots = BURSTS * 3;
+    ensure!(
+        THEIRS.load(Ordering::Relaxed) == BURST * BURSTS * 3 + roots,
+        "fastrace delivered {}",
+        THEIRS.load(Ordering::Relaxed)
+    );
+    let nobody = Pipeline::start(Vec::new(), PipelineConfig::default())?;
+    let silent = nobody.telemetry();
+    let idle = dense(
+        1,
+        || (0..BURST).for_each(|_| silent.log_event(telemetry_core::Event::log(Severity::Info, "x"))),
+        || (),
+    );
+    line("log_event when no sink is interested; promise <= 30 ns", idle, "ns", "limit", 30.0);
+    Ok(())
+}

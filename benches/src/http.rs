@@ -1,0 +1,80 @@
+//! The server from outside: acknowledged events, start to first answer, memory.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hdrhistogram::Histogram;
+use serde_json::json;
+use telemetry_tests::{Client, Settings};
+
+use crate::table::line;
+
+const CONNECTIONS: u64 = 16;
+
+/// Resident memory of a process, in MB.
+fn resident(process: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let value = status.lines().find_map(|found| found.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(value.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)
+}
+
+/// Posts events on one connection until the time is over.
+fn post(url: &str, connection: u64, until: Instant, latencies: &Mutex<Histogram<u64>>) -> Result<()> {
+    let mut client = Client::connect(url)?;
+    let mut mine = Histogram::<u64>::new(3)?;
+    for number in 1.. {
+        if Instant::now() >= until {
+            break;
+        }
+        let event = json!({"event": {
+            "type": "metric", "trace_id": format!("{:032x}", connection + 1), "span_id": format!("{number:016x}"),
+            "timestamp": "2026-03-01T12:00:00.123456Z", "metric": "prompt_tokens", "value": 42, "unit": "tokens",
+            "attributes": {"model_id": "llama-3.2-3b", "provider_id": "meta-reference"},
+        }});
+        let started = Instant::now();
+        let answer = client.post("/v1/telemetry/events", &event)?;
+        ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
+        mine.record(u64::try_from(started.elapsed().as_micros())?)?;
+    }
+    latencies.lock().map_err(|_| anyhow::anyhow!("a connection panicked"))?.add(mine)?;
+    Ok(())
+}
+
+pub(crate) fn run(program: PathBuf, seconds: u64) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let started = Instant::now();
+    let server = Settings::sqlite_in(folder.path()).program(program).start()?;
+    let answer = Client::connect(server.url())?.get("/v1/health")?;
+    let first_answer = started.elapsed().as_secs_f64() * 1e3;
+    ensure!(answer.status == 200, "{}", answer.text());
+    line("start to first answer", first_answer, "ms", "limit", 100.0);
+    line("memory, idle", resident(server.id())?, "MB", "limit", 25.0);
+    let latencies = Mutex::new(Histogram::new(3)?);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    std::thread::scope(|scope| -> Result<()> {
+        let running: Vec<_> = (0..CONNECTIONS)
+            .map(|connection| {
+                scope.spawn({
+                    let latencies = &latencies;
+                    let url = server.url();
+                    move || post(url, connection, until, latencies)
+                })
+            })
+            .collect();
+        for thread in running {
+            thread.join().map_err(|_| anyhow::anyhow!("a connection panicked"))??;
+        }
+        Ok(())
+    })?;
+    let latencies = latencies.into_inner().context("a connection panicked")?;
+    let rate = latencies.len() as f64 / seconds as f64;
+    line("POST /events, 16 connections, acknowledged durable", rate, "req/s", "promise", 10_000.0);
+    line("  latency, p50", latencies.value_at_quantile(0.5) as f64 / 1e3, "ms", "limit of p99", 20.0);
+    line("  latency, p99", latencies.value_at_quantile(0.99) as f64 / 1e3, "ms", "limit", 20.0);
+    line("memory, after the load", resident(server.id())?, "MB", "limit", 200.0);
+    let ended = server.stop()?;
+    ensure!(ended.status.success(), "{ended:?}");
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Spans into SQLite, durable, end to end, beside plain rows; then queries over what was stored.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use telemetry_core::query::{Filter, FilterOp, TraceQuery, TreeQuery};
+use telemetry_core::{
+    Event, OptionValue, Options, RunId, Severity, SinkContext, SpanId, SpanStatus, Timestamp, TraceId,
+    TraceStore, Ttl, Value, attrs,
+};
+use telemetry_pipeline::{Pipeline, PipelineConfig, Receipt, SinkSpec, Submission};
+
+use crate::table::line;
+
+/// Spans of a trace.
+const TRACE: usize = 10;
+/// Spans per submission, and per transaction of the plain rows.
+const BATCH: usize = 2_000;
+const DEADLINE: Duration = Duration::from_secs(120);
+const FIRST_TIME: i64 = 1_772_366_400_000_000_000;
+
+/// A span as both sides store it: about 235 bytes of attributes.
+struct Sample {
+    trace: u128,
+    id: u64,
+    parent: Option<u64>,
+    start: i64,
+}
+
+/// Ids look random, as real ones do; the same at every run.
+fn sample(number: usize) -> Sample {
+    let mix = |value: u64| {
+        let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    };
+    let id = |number: usize| mix(number as u64 + 1);
+    let first = number / TRACE * TRACE;
+    let trace = u128::from(mix(first as u64 + 7)) << 64 | u128::from(id(first));
+    let parent = (number != first).then(|| id(first));
+    Sample {
+        trace,
+        id: id(number),
+        parent,
+        start: FIRST_TIME + i64::try_from(number).unwrap_or(0) * 1_000_000,
+    }
+}
+
+fn attributes(number: usize) -> telemetry_core::Attributes {
+    attrs! {
+        "session_id" => format!("session-{:012}", number / 100),
+        "model_id" => "meta-llama/Llama-3.2-3B-Instruct",
+        "request" => format!("request-{number:016}-{:032x}", sample(number).trace),
+        "tokens" => i64::try_from(number % 4_096).unwrap_or(0),
+        "output" => "The quick brown fox jumps over the lazy dog again",
+    }
+}
+
+fn events(number: usize) -> [Event; 3] {
+    let Sample { trace, id, parent, start } = sample(number);
+    let trace = TraceId::from_u128(trace).unwrap_or_else(telemetry_pipeline::random_trace_id);
+    let span = SpanId::from_u64(id).unwrap_or_else(telemetry_pipeline::random_span_id);
+    let begin = Event::span_start(trace, span, "inference").with_attributes(attributes(number));
+    let begin = match parent.and_then(SpanId::from_u64) {
+        Some(parent) => begin.with_parent(parent),
+        None => begin,
+    };
+    let key = telemetry_core::SpanKey::new(trace, span);
+    let log =
+        Event::log(Severity::Info, "prompt received").in_context(telemetry_core::EventContext::Span(key));
+    [
+        begin.at(Timestamp::from_nanos(start)),
+        log.at(Timestamp::from_nanos(start + 1_000)),
+        Event::span_end(trace, span, SpanStatus::Ok).at(Timestamp::from_nanos(start + 900_000)),
+    ]
+}
+
+fn submissions(from: usize, to: usize) -> Vec<Submission> {
+    (from..to).flat_map(events).map(|event| Submission::Event { event, ttl: Ttl::default() }).collect()
+}
+
+/// Spans per second through the whole pipeline, every one acknowledged.
+fn ours(pipeline: &Pipeline, spans: usize) -> Result<f64> {
+    let telemetry = pipeline.telemetry();
+    // Made beforehand, as the plain rows are.
+    let batches: Vec<_> =
+        (0..spans).step_by(BATCH).map(|from| submissions(from, spans.min(from + BATCH))).collect();
+    let started = Instant::now();
+    let mut waiting = std::collections::VecDeque::<Receipt>::new();
+    for batch in batches {
+        if waiting.len() >= 8
+            && let Some(receipt) = waiting.pop_front()
+        {
+            receipt.wait(DEADLINE)?;
+        }
+        waiting.push_back(telemetry.submit(batch)?);
+    }
+    for receipt in waiting {
+        receipt.wait(DEADLINE)?;
+    }
+    Ok(spans as f64 / started.elapsed().as_secs_f64())
+}
+
+/// Spans per second as plain rows: binary ids, integer nanoseconds, JSON text, two indexes.
+fn plain(path: &Path, spans: usize) -> Result<f64> {
+    const ROWS: usize = 50;
+    let db = rusqlite::Connection::open(path)?;
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+         CREATE TABLE span (trace_id BLOB, span_id BLOB, parent BLOB, name TEXT, start INTEGER, end INTEGER,
+                            status INTEGER, attributes TEXT, UNIQUE (trace_id, span_id));
+         CREATE INDEX span_start ON span (start);
+         CREATE TABLE log (trace_id BLOB, span_id BLOB, time INTEGER, severity INTEGER, message TEXT, attributes TEXT);",
+    )?;
+    let values = |columns: usize| {
+        let row = format!("({})", vec!["?"; columns].join(","));
+        vec![row; ROWS].join(",")
+    };
+    let span_sql = format!("INSERT INTO span VALUES {}", values(8));
+    let log_sql = format!("INSERT INTO log VALUES {}", values(6));
+    let json: Vec<String> = (0..spans).map(|number| attributes(number).to_json()).collect();
+    let started = Instant::now();
+    for batch in (0..spans).collect::<Vec<_>>().chunks(BATCH) {
+        let transaction = db.unchecked_transaction()?;
+        let mut insert_span = transaction.prepare_cached(&span_sql)?;
+        let mut insert_log = transaction.prepare_cached(&log_sql)?;
+        for rows in batch.chunks_exact(ROWS) {
+            for (row, &number) in rows.iter().enumerate() {
+                let Sample { trace, id, parent, start } = sample(number);
+                let (trace, id) = (trace.to_be_bytes(), id.to_be_bytes());
+                let at = row * 8;
+                insert_span.raw_bind_parameter(at + 1, &trace[..])?;
+                insert_span.raw_bind_parameter(at + 2, &id[..])?;
+                insert_span.raw_bind_parameter(at + 3, parent.map(u64::to_be_bytes))?;
+                insert_span.raw_bind_parameter(at + 4, "inference")?;
+                insert_span.raw_bind_parameter(at + 5, start)?;
+                insert_span.raw_bind_parameter(at + 6, start + 900_000)?;
+                insert_span.raw_bind_parameter(at + 7, 1)?;
+                insert_span.raw_bind_parameter(at + 8, json[number].as_str())?;
+                let at = row * 6;
+                insert_log.raw_bind_parameter(at + 1, &trace[..])?;
+                insert_log.raw_bind_parameter(at + 2, &id[..])?;
+                insert_log.raw_bind_parameter(at + 3, start + 1_000)?;
+                insert_log.raw_bind_parameter(at + 4, 2)?;
+                insert_log.raw_bind_parameter(at + 5, "prompt received")?;
+                insert_log.raw_bind_parameter(at + 6, "{}")?;
+            }
+            insert_span.raw_execute()?;
+            insert_log.raw_execute()?;
+        }
+        drop((insert_span, insert_log));
+        transaction.commit()?;
+    }
+    let rate = spans as f64 / started.elapsed().as_secs_f64();
+    db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
+    Ok(rate)
+}
+
+async fn timed<T>(times: usize, ask: impl AsyncFn() -> Result<T>) -> Result<f64> {
+    let mut took = Vec::new();
+    for _ in 0..times {
+        let started = Instant::now();
+        ask().await?;
+        took.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    took.sort_by(f64::total_cmp);
+    Ok(took[times / 2])
+}
+
+async fn traces(store: &dyn TraceStore, filters: Vec<Filter>) -> Result<usize> {
+    use futures_util::TryStreamExt as _;
+    let query = TraceQuery { filters, ..TraceQuery::default() };
+    let pages: Vec<_> = store.query_traces(query).try_collect().await?;
+    Ok(pages.iter().map(Vec::len).sum())
+}
+
+fn filter(key: &str, op: FilterOp, value: impl Into<Value>) -> Vec<Filter> {
+    vec![Filter { key: key.into(), op, value: value.into() }]
+}
+
+async fn queries(store: &dyn TraceStore, spans: usize) -> Result<()> {
+    println!("\nqueries at {spans} spans, medians");
+    let newest = timed(9, async || traces(store, Vec::new()).await).await?;
+    line("newest 100 traces; promise at 1M <= 5 ms", newest, "ms", "limit", 5.0);
+    let middle = sample(spans / 2 / TRACE * TRACE);
+    let trace = TraceId::from_u128(middle.trace).context("not zero")?;
+    let by_id = timed(9, async || store.get_trace(trace).await?.context("the trace is there")).await?;
+    line("a trace by id; promise at 1M <= 1 ms", by_id, "ms", "limit", 1.0);
+    let top = SpanId::from_u64(middle.id).context("not zero")?;
+    let tree = TreeQuery { span_id: top, trace_id: None, max_depth: None };
+    let tree = timed(5, async || store.span_tree(tree.clone()).await?.context("the tree is there")).await?;
+    line("a tree by span id alone; promise at 1M <= 20 ms", tree, "ms", "limit", 20.0);
+    let session = format!("session-{:012}", spans / 2 / 100);
+    let selective = timed(5, async || {
+        let found = traces(store, filter("session_id", FilterOp::Eq, session.clone())).await?;
+        ensure!(found == 100 / TRACE, "{found} traces");
+        Ok(())
+    });
+    line("selective equality; promise at 1M <= 15 ms", selective.await?, "ms", "limit", 15.0);
+    let none = timed(5, async || {
+        ensure!(traces(store, filter("session_id", FilterOp::Eq, "nowhere")).await? == 0);
+        Ok(())
+    });
+    line("no match; promise at 1M <= 15 ms", none.await?, "ms", "limit", 15.0);
+    let broad = timed(5, async || {
+        traces(store, filter("model_id", FilterOp::Eq, "meta-llama/Llama-3.2-3B-Instruct")).await
+    });
+    line("broad equality, newest 100", broad.await?, "ms", "limit", 15.0);
+    Ok(())
+}
+
+pub(crate) fn run(spans: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (plain_file, our_file) = (folder.path().join("plain.db"), folder.path().join("ours.db"));
+    let plain_rate = plain(&plain_file, spans)?;
+    let path = our_file.to_str().context("the temporary folder's path is UTF-8")?.to_owned();
+    let options = Options::from_pairs([("path", OptionValue::Text(path))]);
+    let context = SinkContext { service_name: "bench".into(), options, run: RunId(1) };
+    let sinks = vec![SinkSpec { entry: &sink_sqlite::ENTRY, context }];
+    let pipeline = Pipeline::start(sinks, PipelineConfig::default())?;
+    println!("{spans} spans, each with its log, {} bytes of attributes", attributes(0).to_json().len());
+    let our_rate = ours(&pipeline, spans)?;
+    line(
+        "into SQLite, end to end, acknowledged; promise >= 1.0",
+        our_rate,
+        "spans/s",
+        "plain rows",
+        plain_rate,
+    );
+    let store = pipeline.telemetry().store().context("sqlite is a store")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(queries(&*store, spans))?;
+    drop(store);
+    let report = pipeline.shutdown(DEADLINE);
+    ensure!(report.abandoned.is_empty() && report.ledger.sinks[0].failed == 0, "{report:?}");
+    let per_span = |file: &Path| std::fs::metadata(file).map(|metadata| metadata.len() as f64 / spans as f64);
+    println!();
+    line(
+        "size on disk per span with its log; promise <= 500",
+        per_span(&our_file)?,
+        "bytes",
+        "plain rows",
+        per_span(&plain_file)?,
+    );
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Runs a bench, optimised.
+
+use anyhow::Result;
+use clap::ValueEnum;
+use telemetry_tests::target_dir;
+
+use crate::command::{self, cargo};
+
+/// A bench; what its numbers mean is in benches/README.md.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bench {
+    /// Cost of a span on the caller's thread, beside fastrace
+    Caller,
+    /// Spans into SQLite and queries, beside plain rows
+    Sqlite,
+    /// Acknowledged events over HTTP, start time, memory
+    Http,
+    /// Spans out by OTLP, beside the bare exporter
+    OtlpSend,
+}
+
+/// Builds and runs one bench; `arguments` are the bench's own.
+pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
+    let mut command = cargo(&["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches", "--"]);
+    match bench {
+        Bench::Caller => command.arg("caller"),
+        Bench::Sqlite => command.arg("sqlite"),
+        Bench::OtlpSend => command.arg("otlp-send"),
+        Bench::Http => {
+            command::run(&mut cargo(&["build", "--release", "--package", "telemetry-server"]))?;
+            command.args(["http", "--program"]).arg(target_dir().join("release/telemetry"))
+        }
+    };
+    command::run(command.args(arguments))
+}

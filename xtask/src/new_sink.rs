@@ -1,0 +1,203 @@
+//! `cargo xtask new-sink NAME [--path DIR]`: a new crate with a sink that keeps the whole contract.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::command::root;
+
+/// The files of the crate, apart from its manifest.
+const FILES: &[(&str, &str)] = &[
+    ("README.md", include_str!("../templates/new-sink/README.md")),
+    ("src/lib.rs", include_str!("../templates/new-sink/lib.rs.txt")),
+    ("src/config.rs", include_str!("../templates/new-sink/config.rs.txt")),
+    ("src/sink.rs", include_str!("../templates/new-sink/sink.rs.txt")),
+    ("tests/contract.rs", include_str!("../templates/new-sink/contract.rs.txt")),
+];
+const INSIDE: &str = include_str!("../templates/new-sink/inside.toml");
+const OUTSIDE: &str = include_str!("../templates/new-sink/outside.toml");
+
+/// Words that mean something else where a sink's name stands.
+const TAKEN: [&str; 11] = [
+    "console",
+    "sqlite",
+    "otel",
+    "otel_trace",
+    "otel_metric",
+    "otel_log",
+    "service_name",
+    "sinks",
+    "pipeline",
+    "sqlite_db_path",
+    "otel_exporter_otlp_endpoint",
+];
+
+/// Generates the crate `sink-NAME`: inside the workspace as a member, or in an empty or new folder
+/// outside, with path dependencies on ours.
+pub(crate) fn run(name: &str, path: Option<&Path>) -> Result<()> {
+    let names = Names::of(name)?;
+    let folder = match path {
+        Some(path) => absolute(path)?,
+        None => root().join(&names.package),
+    };
+    let is_empty = fs::read_dir(&folder).map_or(Ok(true), |mut entries| match entries.next() {
+        None => Ok(true),
+        Some(entry) => entry.map(|_| false),
+    });
+    ensure!(!folder.is_file(), "{} is a file; --path names a folder", folder.display());
+    ensure!(is_empty?, "{} is not empty; choose another folder with --path", folder.display());
+
+    let member = folder.strip_prefix(absolute(root())?).ok().map(Path::to_path_buf);
+    let manifest = match &member {
+        Some(_) => names.fill(INSIDE),
+        None => outside_manifest(&names),
+    };
+    // Read before anything is written, so that an unexpected manifest leaves nothing half-made.
+    let workspace = match &member {
+        Some(member) => Some(with_member(&fs::read_to_string(root().join("Cargo.toml"))?, member)?),
+        None => None,
+    };
+    write(&folder, "Cargo.toml", &manifest)?;
+    for (file, template) in FILES {
+        write(&folder, file, &names.fill(template))?;
+    }
+    match workspace {
+        Some(workspace) => fs::write(root().join("Cargo.toml"), workspace)?,
+        // The versions that are known to work together, and no need to ask a registry for them.
+        None => drop(fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock"))?),
+    }
+    println!("{} is ready in {}", names.package, folder.display());
+    match member {
+        Some(_) => println!("  cargo test -p {}", names.package),
+        None => println!("  cd {} && cargo test", folder.display()),
+    }
+    println!("docs/writing-a-sink.md tells how to go on");
+    Ok(())
+}
+
+/// The forms of the name.
+#[derive(Debug, PartialEq, Eq)]
+struct Names {
+    /// As chosen in YAML: `held-out`.
+    sink: String,
+    /// The package: `sink-held-out`.
+    package: String,
+    /// The crate in Rust: `sink_held_out`.
+    ident: String,
+    /// The start of type names: `HeldOut`.
+    type_name: String,
+}
+
+impl Names {
+    fn of(name: &str) -> Result<Self> {
+        let sink = name.strip_prefix("sink-").unwrap_or(name);
+        let word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let is_well_formed = sink.split(['-', '_']).all(word) && sink.starts_with(|c: char| c.is_ascii_lowercase());
+        if !is_well_formed || sink.len() > 48 {
+            bail!("`{name}` is no name for a sink; use small letters, digits and hyphens, as in `held-out`");
+        }
+        ensure!(!TAKEN.contains(&sink), "the name `{sink}` is taken; choose another");
+        let package = format!("sink-{}", sink.replace('_', "-"));
+        let capitalised = |part: &str| {
+            let (first, rest) = part.split_at(1);
+            first.to_uppercase() + rest
+        };
+        Ok(Self {
+            sink: sink.to_owned(),
+            ident: package.replace('-', "_"),
+            package,
+            type_name: sink.split(['-', '_']).map(capitalised).collect(),
+        })
+    }
+
+    fn fill(&self, template: &str) -> String {
+        template
+            .replace("__NAME__", &self.sink)
+            .replace("__CRATE__", &self.package)
+            .replace("__IDENT__", &self.ident)
+            .replace("__TYPE__", &self.type_name)
+    }
+}
+
+fn outside_manifest(names: &Names) -> String {
+    let path = |member: &str| toml_string(&root().join(member));
+    names
+        .fill(OUTSIDE)
+        .replace("__RUST__", env!("CARGO_PKG_RUST_VERSION"))
+        .replace("__CORE__", &path("telemetry-core"))
+        .replace("__TESTKIT__", &path("telemetry-testkit"))
+}
+
+/// JSON's strings are strings in TOML too.
+fn toml_string(path: &Path) -> String {
+    serde_json::Value::from(path.display().to_string()).to_string()
+}
+
+/// The workspace's manifest with one more member, before the provider, where the sinks are.
+fn with_member(manifest: &str, member: &Path) -> Result<String> {
+    const BEFORE: &str = "    \"telemetry-provider\",\n";
+    let member = member.display().to_string().replace('\\', "/");
+    let line = format!("    \"{member}\",\n");
+    ensure!(!manifest.contains(&line), "the workspace has the member `{member}` already");
+    let at = manifest.find(BEFORE).context("the workspace's Cargo.toml has no list of members as expected")?;
+    let (before, after) = manifest.split_at(at);
+    Ok(format!("{before}{line}{after}"))
+}
+
+/// The real path of a folder that need not exist yet.
+fn absolute(path: &Path) -> Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let exists = path.ancestors().find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
+    let (folder, real) = exists.with_context(|| format!("{} can't be reached", path.display()))?;
+    Ok(real.join(path.strip_prefix(folder)?))
+}
+
+fn write(folder: &Path, file: &str, text: &str) -> Result<()> {
+    let path = folder.join(file);
+    let parent = path.parent().context("a file lies in a folder")?;
+    fs::create_dir_all(parent).with_context(|| format!("can't create {}", parent.display()))?;
+    fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_four_forms() {
+        let expected = Names {
+            sink: "held-out".into(),
+            package: "sink-held-out".into(),
+            ident: "sink_held_out".into(),
+            type_name: "HeldOut".into(),
+        };
+        assert_eq!(Names::of("held-out").unwrap(), expected);
+        assert_eq!(Names::of("sink-held-out").unwrap(), expected);
+        assert_eq!(Names::of("s3_archive").unwrap().package, "sink-s3-archive");
+    }
+
+    #[test]
+    fn impossible_names_are_refused() {
+        for name in ["", "sink-", "Held", "a b", "-a", "a-", "a--b", "3d", "ü", "../x", "sqlite", "sinks"] {
+            assert!(Names::of(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_member_is_added_once() {
+        let manifest = "members = [\n    \"sink-otel\",\n    \"telemetry-provider\",\n]\n";
+        let once = with_member(manifest, Path::new("sink-x")).unwrap();
+        assert_eq!(once, "members = [\n    \"sink-otel\",\n    \"sink-x\",\n    \"telemetry-provider\",\n]\n");
+        assert!(with_member(&once, Path::new("sink-x")).is_err());
+    }
+
+    #[test]
+    fn no_placeholder_is_left() {
+        let names = Names::of("held-out").unwrap();
+        let files = FILES.iter().map(|(_, template)| names.fill(template));
+        for text in files.chain([names.fill(INSIDE), outside_manifest(&names)]) {
+            assert!(!text.contains("__"), "{text}");
+        }
+    }
+}
