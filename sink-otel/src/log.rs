@@ -60,7 +60,6 @@ pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<Bu
     Ok(BuiltSink::new(sink, SignalSet::LOG).with_options(config.worker))
 }
 
-#[derive(Debug)]
 struct LogSink {
     exporter: LogExporter,
     client: Client,

@@ -22,7 +22,6 @@ const MAX_SERVICES: usize = 100;
 type Service = Option<Arc<str>>;
 
 /// The sink, as the clock and the worker see it.
-#[derive(Debug)]
 pub(super) struct Shared {
     resources: Resources,
     config: MetricConfig,
@@ -40,7 +39,6 @@ struct Recorders {
 }
 
 /// The exporter, and what it has not got rid of.
-#[derive(Debug)]
 pub(super) struct Exporting {
     exporter: MetricExporter,
     client: Client,

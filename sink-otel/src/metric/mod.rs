@@ -80,7 +80,6 @@ async fn export_by_the_clock(shared: Arc<Shared>, interval: Duration) {
     }
 }
 
-#[derive(Debug)]
 struct MetricSink {
     shared: Arc<Shared>,
     clock: JoinHandle<()>,
