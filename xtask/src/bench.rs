@@ -21,7 +21,8 @@ pub(crate) enum Bench {
 
 /// Builds and runs one bench; `arguments` are the bench's own.
 pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
-    let mut command = cargo(&["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches", "--"]);
+    let mut command =
+        cargo(&["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches", "--"]);
     match bench {
         Bench::Caller => command.arg("caller"),
         Bench::Sqlite => command.arg("sqlite"),

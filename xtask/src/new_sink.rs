@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::command::root;
+use crate::command::{self, root};
 
 /// The files of the crate, apart from its manifest.
 const FILES: &[(&str, &str)] = &[
@@ -67,6 +67,8 @@ pub(crate) fn run(name: &str, path: Option<&Path>) -> Result<()> {
         // The versions that are known to work together, and no need to ask a registry for them.
         None => drop(fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock"))?),
     }
+    // The folder decides on the style: ours inside, rustfmt's own outside.
+    command::run(command::cargo(&["fmt", "--manifest-path"]).arg(folder.join("Cargo.toml")))?;
     println!("{} is ready in {}", names.package, folder.display());
     match member {
         Some(_) => println!("  cargo test -p {}", names.package),
@@ -92,8 +94,11 @@ struct Names {
 impl Names {
     fn of(name: &str) -> Result<Self> {
         let sink = name.strip_prefix("sink-").unwrap_or(name);
-        let word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-        let is_well_formed = sink.split(['-', '_']).all(word) && sink.starts_with(|c: char| c.is_ascii_lowercase());
+        let word = |part: &str| {
+            !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        };
+        let is_well_formed =
+            sink.split(['-', '_']).all(word) && sink.starts_with(|c: char| c.is_ascii_lowercase());
         if !is_well_formed || sink.len() > 48 {
             bail!("`{name}` is no name for a sink; use small letters, digits and hyphens, as in `held-out`");
         }
@@ -130,7 +135,7 @@ fn outside_manifest(names: &Names) -> String {
 }
 
 /// JSON's strings are strings in TOML too.
-fn toml_string(path: &Path) -> String {
+pub(crate) fn toml_string(path: &Path) -> String {
     serde_json::Value::from(path.display().to_string()).to_string()
 }
 
@@ -140,7 +145,8 @@ fn with_member(manifest: &str, member: &Path) -> Result<String> {
     let member = member.display().to_string().replace('\\', "/");
     let line = format!("    \"{member}\",\n");
     ensure!(!manifest.contains(&line), "the workspace has the member `{member}` already");
-    let at = manifest.find(BEFORE).context("the workspace's Cargo.toml has no list of members as expected")?;
+    let at =
+        manifest.find(BEFORE).context("the workspace's Cargo.toml has no list of members as expected")?;
     let (before, after) = manifest.split_at(at);
     Ok(format!("{before}{line}{after}"))
 }
@@ -150,10 +156,12 @@ fn absolute(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let exists = path.ancestors().find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
     let (folder, real) = exists.with_context(|| format!("{} can't be reached", path.display()))?;
-    Ok(real.join(path.strip_prefix(folder)?))
+    let rest = path.strip_prefix(folder)?;
+    Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
 }
 
-fn write(folder: &Path, file: &str, text: &str) -> Result<()> {
+/// Writes a file and its folders.
+pub(crate) fn write(folder: &Path, file: &str, text: &str) -> Result<()> {
     let path = folder.join(file);
     let parent = path.parent().context("a file lies in a folder")?;
     fs::create_dir_all(parent).with_context(|| format!("can't create {}", parent.display()))?;
@@ -188,7 +196,10 @@ mod tests {
     fn a_member_is_added_once() {
         let manifest = "members = [\n    \"sink-otel\",\n    \"telemetry-provider\",\n]\n";
         let once = with_member(manifest, Path::new("sink-x")).unwrap();
-        assert_eq!(once, "members = [\n    \"sink-otel\",\n    \"sink-x\",\n    \"telemetry-provider\",\n]\n");
+        assert_eq!(
+            once,
+            "members = [\n    \"sink-otel\",\n    \"sink-x\",\n    \"telemetry-provider\",\n]\n"
+        );
         assert!(with_member(&once, Path::new("sink-x")).is_err());
     }
 
