@@ -41,7 +41,8 @@
 //! at shutdown, under their exported names. The instrument is the one that
 //! [`telemetry_core::Instruments`] decides on; numbers are doubles. Aggregates bear the SDK's
 //! times, not those of the events. A measurement counts as delivered once it is in the aggregate; an
-//! export that fails is made up for by the next one. Measurements that an instrument can't express
+//! export that fails is made up for by the next one; if the last one fails, at shutdown, what it
+//! would have carried is counted as failed after all. Measurements that an instrument can't express
 //! are refused and counted, as are, in the batch that follows, the data points a collector refused.
 //!
 //! **Logs** arrive with their severity (`verbose` is TRACE, `critical` is FATAL), ids, times and

@@ -59,7 +59,8 @@ pub trait Sink: Send + 'static {
     ///
     /// # Errors
     ///
-    /// As [`Sink::write`]; the worker counts what is left as failed.
+    /// As [`Sink::write`]; signals that were answered as delivered and are lost with the sink are
+    /// [taken back](SinkError::taking_back).
     async fn shutdown(self: Box<Self>) -> Result<(), SinkError>;
 }
 
@@ -115,6 +116,7 @@ struct Inner {
     action: Action,
     message: Text,
     stored: usize,
+    taken_back: u64,
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -125,6 +127,7 @@ impl SinkError {
             action,
             message: message.into(),
             stored: 0,
+            taken_back: 0,
             context: Vec::new(),
             source: None,
         }))
@@ -161,6 +164,19 @@ impl SinkError {
         self
     }
 
+    /// How many signals of earlier batches, answered as delivered, are lost after all: a sink that
+    /// gathers them could not pass them on before it had to end. They are counted as failed.
+    ///
+    /// ```
+    /// use telemetry_core::SinkError;
+    /// assert_eq!(SinkError::retry("the last export failed").taking_back(7).taken_back(), 7);
+    /// ```
+    #[must_use]
+    pub fn taking_back(mut self, signals: u64) -> Self {
+        self.0.taken_back = signals;
+        self
+    }
+
     /// Adds a fact: a path, an endpoint, a status. Never a secret.
     #[must_use]
     pub fn with(mut self, what: &'static str, value: impl fmt::Display) -> Self {
@@ -183,6 +199,11 @@ impl SinkError {
     /// How many leading signals of the batch are stored.
     pub fn stored_signals(&self) -> usize {
         self.0.stored
+    }
+
+    /// How many signals of earlier batches are lost after all.
+    pub fn taken_back(&self) -> u64 {
+        self.0.taken_back
     }
 
     /// The message with all its causes, on one line, for a log.

@@ -128,6 +128,13 @@ impl SinkCounters {
         self.count_reason(signals, reason);
     }
 
+    /// Counts delivered signals as failed after all.
+    pub(crate) fn take_back(&self, signals: u64, reason: &str) {
+        let taken = signals.min(self.delivered.load(Ordering::Relaxed));
+        self.delivered.fetch_sub(taken, Ordering::Relaxed);
+        self.fail(usize::try_from(taken).unwrap_or(usize::MAX), reason);
+    }
+
     pub(crate) fn drop_signals(&self, signals: usize, reason: &str) {
         self.dropped.fetch_add(signals as u64, Ordering::Relaxed);
         self.count_reason(signals, reason);

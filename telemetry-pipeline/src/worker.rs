@@ -254,8 +254,10 @@ impl Worker {
         match guarded(None, sink.shutdown()).await {
             Outcome::Done(Ok(())) => self.counters.set_state(SinkState::Closed),
             Outcome::Done(Err(error)) => {
+                let text = error.full_text();
                 self.counters.set_state(SinkState::Closed);
-                self.counters.set_error(error.full_text());
+                self.counters.take_back(error.taken_back(), &text);
+                self.counters.set_error(text);
             }
             Outcome::TimedOut(_) => self.counters.set_state(SinkState::Failed),
             Outcome::Panicked(text) => {

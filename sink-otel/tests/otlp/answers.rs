@@ -194,7 +194,7 @@ async fn a_shutdown_does_not_wait_for_a_collector_that_hangs() {
     let mut sink = build(&METRIC, &receiver.url(), &[("timeout", text("100ms"))]).await;
     sink.write(vec![signals::metric("hits", 1, 0, telemetry_core::attrs! {})]).await.unwrap();
     let error = tokio::time::timeout(DEADLINE, sink.shutdown()).await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("measurements: 1"), "{error}");
+    assert_eq!(error.taken_back(), 1);
 }
 
 #[tokio::test]
