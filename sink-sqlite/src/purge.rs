@@ -1,6 +1,6 @@
 //! Deletes what has expired, in small steps between commits, and gives the space back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use sqlx::{Connection as _, Row as _, SqliteConnection};
 use telemetry_core::Timestamp;
@@ -17,11 +17,14 @@ const STEP: i64 = 200;
 const VACUUM: &str = "PRAGMA incremental_vacuum(256)";
 
 /// Runs until aborted: every `purge_interval`, deletes step by step until nothing is left to delete.
-pub(crate) async fn run(writer: Arc<Mutex<Writer>>, config: Arc<Config>) {
+pub(crate) async fn run(writer: Weak<Mutex<Writer>>, config: Arc<Config>) {
     loop {
         tokio::time::sleep(config.purge_interval).await;
         loop {
+            // Held for one step only: the file is free as soon as the sink lets go of it.
+            let Some(writer) = writer.upgrade() else { return };
             let step = writer.lock().await.purge_step(Timestamp::now()).await;
+            drop(writer);
             match step {
                 Ok(true) => tokio::task::yield_now().await,
                 Ok(false) => break,

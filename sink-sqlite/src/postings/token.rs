@@ -1,0 +1,113 @@
+//! Tokens: a hash per key and value. They are stored, so the hash is part of the file format.
+
+use telemetry_core::{SpanId, Value};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::Indexed;
+
+/// Where a key comes from: an attribute may be named like a built-in key.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Source {
+    Attribute = 0,
+    BuiltIn = 1,
+    SpanId = 2,
+}
+
+/// What a block's spans hold.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    /// `hash48 << 16 | slot`.
+    pub(super) values: Vec<u64>,
+    /// Hash of the key, the number, the slot.
+    pub(super) numbers: Vec<(u64, f32, u16)>,
+}
+
+/// The 48-bit hash of a key with a value. Numbers that are equal have one hash, whatever their type.
+pub(super) fn hash(source: Source, key: &str, value: &Value) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&[source as u8]);
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key.as_bytes());
+    match value {
+        Value::Null => hasher.update(&[0]),
+        Value::Bool(flag) => hasher.update(&[1, u8::from(*flag)]),
+        Value::Int(_) | Value::Float(_) => {
+            // + 0.0 makes one zero of both.
+            let number = number(value).unwrap_or_default() + 0.0;
+            hasher.update(&[2]);
+            hasher.update(&number.to_bits().to_le_bytes());
+        }
+        Value::String(text) => {
+            hasher.update(&[3]);
+            hasher.update(text.as_bytes());
+        }
+    }
+    hasher.digest() >> 16
+}
+
+/// The hash of a key alone, for sorted numbers.
+pub(super) fn key_hash(key: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key.as_bytes())
+}
+
+/// The hash of a span's own id.
+pub(super) fn span_id_hash(id: SpanId) -> u64 {
+    hash(Source::SpanId, "", &Value::Int(id.as_u64().cast_signed() >> 1)) ^ (id.as_u64() & 1)
+}
+
+/// A number as a double; integers beyond 2^53 are rounded, and so may share a hash.
+#[expect(clippy::cast_precision_loss, reason = "equal numbers stay equal; the row is rechecked")]
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
+        Value::String(_) | Value::Bool(_) | Value::Null => None,
+    }
+}
+
+/// A double as a stored number: rounded, which the margin of [`super::lookup`] allows for.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is meant")]
+pub(super) const fn rounded(number: f64) -> f32 {
+    number as f32
+}
+
+/// Collects the tokens of a span.
+pub(super) fn tokens_of(span: &Indexed<'_>, slot: u16, tokens: &mut Tokens) {
+    let mut push = |hash: u64| tokens.values.push(hash << 16 | u64::from(slot));
+    push(span_id_hash(span.span_id));
+    push(hash(Source::BuiltIn, "name", &Value::from(span.name.to_owned())));
+    push(hash(Source::BuiltIn, "kind", &Value::from(span.kind.as_str())));
+    if let Some(status) = span.status {
+        push(hash(Source::BuiltIn, "status", &Value::from(status.as_str())));
+    }
+    for (key, value) in span.attributes {
+        push(hash(Source::Attribute, key, value));
+        if let Some(number) = number(value) {
+            tokens.numbers.push((key_hash(key), rounded(number), slot));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_numbers_have_one_hash_and_texts_another() {
+        let of = |value: Value| hash(Source::Attribute, "n", &value);
+        assert_eq!(of(Value::Int(7)), of(Value::Float(7.0)));
+        assert_eq!(of(Value::Float(0.0)), of(Value::Float(-0.0)));
+        assert_ne!(of(Value::Int(7)), of(Value::from("7")));
+        assert_ne!(of(Value::Int(1)), of(Value::Bool(true)));
+        assert_ne!(of(Value::from("a")), hash(Source::BuiltIn, "n", &Value::from("a")));
+    }
+
+    /// A change here would make stored postings useless: it needs a new schema version.
+    #[test]
+    fn the_hash_is_part_of_the_file_format() {
+        assert_eq!(hash(Source::Attribute, "session_id", &Value::from("s1")), 165_007_350_322_151);
+        assert_eq!(hash(Source::Attribute, "n", &Value::Int(7)), 272_910_002_228_403);
+        assert_eq!(span_id_hash(SpanId::from_u64(0xb7ad_6b71_6920_3331).unwrap()), 23238458335274);
+    }
+}
