@@ -7,7 +7,7 @@ use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter as _;
-use telemetry_core::{MetricPoint, SinkError, Written};
+use telemetry_core::{Action, MetricPoint, SinkError, Written};
 
 use crate::client::Client;
 use crate::config::{Endpoint, MetricConfig, SignalKind};
@@ -109,7 +109,12 @@ impl Shared {
         let mut outcome = Ok(());
         for service in services {
             if let Err(error) = self.export_service(&mut exporting, &service).await {
+                // A collector that can't be reached has no more time for the other services.
+                let is_down = matches!(error.action(), Action::Retry { .. });
                 outcome = Err(error);
+                if is_down {
+                    break;
+                }
             }
         }
         match &outcome {

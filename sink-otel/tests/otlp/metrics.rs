@@ -31,6 +31,12 @@ fn of_kind(
     Signal::Metric(Arc::new(MetricPoint { unit: unit.into(), kind, ..point }))
 }
 
+fn of_service(number: u32) -> Signal {
+    let service_name = Some(number.to_string().into());
+    let point = MetricPoint { service_name, ..signals::metric_point("hits", 1, 0, attrs! {}) };
+    Signal::Metric(Arc::new(point))
+}
+
 fn number(point: &NumberDataPoint) -> f64 {
     match point.value {
         Some(Value::AsDouble(number)) => number,
@@ -254,6 +260,27 @@ async fn metrics_of_other_services_keep_their_service() {
     sums.sort();
     let row = |name: &str, sum: &str| (format!("service.name=text:{name}"), sum.to_owned());
     assert_eq!(sums, [row("other", " = 1"), row("test", " = 5")]);
+}
+
+#[tokio::test]
+async fn a_collector_that_is_down_is_asked_once_whatever_the_number_of_services() {
+    let receiver = Receiver::start();
+    let mut sink = build(&METRIC, &receiver.url(), &[]).await;
+    sink.write((0..10).map(of_service).collect()).await.unwrap();
+    receiver.reply([Reply::status(503)]);
+    sink.flush().await.unwrap_err();
+    assert_eq!(receiver.requests().len(), 1);
+    sink.flush().await.unwrap();
+    assert_eq!(receiver.requests().len(), 11);
+}
+
+#[tokio::test]
+async fn services_beyond_a_hundred_are_refused_and_counted() {
+    let receiver = Receiver::start();
+    let mut sink = build(&METRIC, &receiver.url(), &[]).await;
+    let written = sink.write((0..103).map(of_service).collect()).await.unwrap();
+    assert_eq!(written.rejected, 3);
+    assert!(written.reason.unwrap().contains("metrics of 100 services"));
 }
 
 #[tokio::test]
