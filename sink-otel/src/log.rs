@@ -32,8 +32,7 @@ fn build(context: &SinkContext) -> BoxFuture<'_, Result<BuiltSink, SinkError>> {
 
 /// As the entry's build function, with the environment given.
 pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<BuiltSink, SinkError> {
-    let config = Config::read(&context.options, lookup, SignalKind::Logs, LOG.name)
-        .map_err(crate::unusable_options)?;
+    let config = Config::read(&context.options, lookup, SignalKind::Logs).map_err(crate::unusable_options)?;
     let client = Client::new(&config)?;
     let mut exporter = LogExporter::builder()
         .with_http()

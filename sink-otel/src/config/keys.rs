@@ -78,13 +78,6 @@ const QUEUE_BYTES: Key = key(
     Some("64MiB"),
     "payload that waits in memory while the collector is slow",
 );
-const SPOOL_PATH: Key = key(
-    "spool_path",
-    KeyKind::Path,
-    None,
-    "folder that takes over when the memory's share is used up, and survives a restart; none by default",
-);
-const SPOOL_SIZE: Key = key("spool_size", KeyKind::Size, Some("1GiB"), "bytes in the spool at most");
 
 /// The options of `otel_trace` and `otel_log`.
 pub(crate) const KEYS: &[Key] = &[
@@ -102,8 +95,6 @@ pub(crate) const KEYS: &[Key] = &[
     REQUEST_SIZE,
     REQUEST_BYTES,
     QUEUE_BYTES,
-    SPOOL_PATH,
-    SPOOL_SIZE,
 ];
 
 /// The options of `otel_metric`, which sends aggregates: so few and so small that neither requests nor

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_sdk::metrics::Temporality;
-use telemetry_core::{OptionError, OptionValue, Options, SinkOptions, SpoolOptions};
+use telemetry_core::{OptionError, OptionValue, Options, SinkOptions};
 
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::environment::Lookup;
@@ -115,12 +115,11 @@ pub(crate) struct MetricConfig {
 }
 
 impl Config {
-    /// Reads the options of the sink `name`.
+    /// Reads the options of the sink for `signal`.
     pub(crate) fn read(
         options: &Options,
         lookup: Lookup<'_>,
         signal: SignalKind,
-        name: &str,
     ) -> Result<Self, OptionError> {
         let variables = Variables::new(lookup, signal);
         check_protocol(options, variables)?;
@@ -145,7 +144,7 @@ impl Config {
             request_size: read_at_least_one(options, "request_size", 2_048)?,
             request_bytes: usize::try_from(options.size("request_bytes")?.unwrap_or(4 << 20))
                 .unwrap_or(usize::MAX),
-            worker: read_worker(options, name)?,
+            worker: read_worker(options)?,
         })
     }
 }
@@ -301,13 +300,8 @@ fn read_resource(options: &Options, variables: Variables<'_>) -> Result<Vec<(Str
     Ok(attributes)
 }
 
-fn read_worker(options: &Options, name: &str) -> Result<SinkOptions, OptionError> {
+fn read_worker(options: &Options) -> Result<SinkOptions, OptionError> {
     let defaults = SinkOptions::default();
-    let max_bytes = options.size("spool_size")?.unwrap_or(1 << 30);
-    // One folder per sink, so that the sinks may share the option's value.
-    let spool = options
-        .text("spool_path")?
-        .map(|path| SpoolOptions { path: PathBuf::from(path).join(name), max_bytes });
     Ok(SinkOptions {
         batch_signals: read_at_least_one(options, "batch_size", 8_192)?,
         batch_age: options.duration("batch_age")?.unwrap_or(Duration::from_millis(500)),
@@ -318,6 +312,6 @@ fn read_worker(options: &Options, name: &str) -> Result<SinkOptions, OptionError
             None => defaults.queue_bytes,
         },
         retry_for: None,
-        spool,
+        spool: None,
     })
 }

@@ -24,7 +24,7 @@ fn lookup(environment: Pairs<'_>) -> impl Fn(&str) -> Option<String> + Send + Sy
 }
 
 fn read(signal: SignalKind, given: Pairs<'_>, environment: Pairs<'_>) -> Result<Config, OptionError> {
-    Config::read(&options(given), &lookup(environment), signal, "otel_test")
+    Config::read(&options(given), &lookup(environment), signal)
 }
 
 fn traces(given: Pairs<'_>, environment: Pairs<'_>) -> Config {
@@ -46,7 +46,6 @@ fn without_anything_it_is_the_local_collector() {
     assert_eq!(config.timeout, Duration::from_secs(10));
     assert_eq!(config.compression, Compression::None);
     assert!(config.headers.0.is_empty());
-    assert_eq!(config.worker.spool, None);
     let config = metrics(&[], &[]).unwrap();
     assert_eq!(config.interval, Duration::from_secs(60));
     assert_eq!(config.temporality, Temporality::Cumulative);
@@ -115,7 +114,7 @@ fn headers_are_read_and_hidden() {
     assert_eq!(config.headers.0["tenant"], "given");
     let entry = Entry { value: OptionValue::Text("plain%20".into()), location: Location::default() };
     let map = Options::from_pairs([("headers", OptionValue::Map(vec![("tenant".into(), entry)]))]);
-    let config = Config::read(&map, &lookup(&own), SignalKind::Traces, "x").unwrap();
+    let config = Config::read(&map, &lookup(&own), SignalKind::Traces).unwrap();
     assert_eq!(config.headers.0["tenant"], "plain%20");
 }
 
@@ -207,7 +206,7 @@ fn resource_attributes_add_up() {
     let entry = Entry { value: OptionValue::Text("given".into()), location: Location::default() };
     let given =
         Options::from_pairs([("resource_attributes", OptionValue::Map(vec![("zone".into(), entry)]))]);
-    let config = Config::read(&given, &lookup(&environment), SignalKind::Logs, "x").unwrap();
+    let config = Config::read(&given, &lookup(&environment), SignalKind::Logs).unwrap();
     assert_eq!(config.resource_attributes, [pair("host.name", "a b"), pair("zone", "given")]);
     let message = failure(&[], &[("OTEL_RESOURCE_ATTRIBUTES", "zone")]);
     assert!(message.starts_with("resource_attributes (from $OTEL_RESOURCE_ATTRIBUTES): "), "{message}");
@@ -248,15 +247,8 @@ fn an_empty_variable_is_unset() {
 }
 
 #[test]
-fn sinks_share_a_spool_path_but_no_folder() {
-    let spool = traces(&[("spool_path", "/var/spool/telemetry")], &[]).worker.spool.unwrap();
-    assert_eq!(spool.path, std::path::Path::new("/var/spool/telemetry/otel_test"));
-    assert_eq!(spool.max_bytes, 1 << 30);
-}
-
-#[test]
 fn sizes_are_at_least_one() {
     let zero = Options::from_pairs([("request_size", OptionValue::Integer(0))]);
-    let error = Config::read(&zero, &lookup(&[]), SignalKind::Traces, "x").unwrap_err();
+    let error = Config::read(&zero, &lookup(&[]), SignalKind::Traces).unwrap_err();
     assert_eq!(error.to_string(), "request_size: must be at least 1");
 }

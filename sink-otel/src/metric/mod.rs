@@ -40,8 +40,8 @@ fn build(context: &SinkContext) -> BoxFuture<'_, Result<BuiltSink, SinkError>> {
 
 /// As the entry's build function, with the environment given. Needs a runtime: the clock runs on it.
 pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<BuiltSink, SinkError> {
-    let config = Config::read(&context.options, lookup, SignalKind::Metrics, METRIC.name)
-        .map_err(crate::unusable_options)?;
+    let config =
+        Config::read(&context.options, lookup, SignalKind::Metrics).map_err(crate::unusable_options)?;
     let metric_config = MetricConfig::read(&context.options, lookup).map_err(crate::unusable_options)?;
     let client = Client::new(&config)?;
     let mut exporter = MetricExporter::builder()

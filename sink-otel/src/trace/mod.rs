@@ -30,8 +30,8 @@ fn build(context: &SinkContext) -> BoxFuture<'_, Result<BuiltSink, SinkError>> {
 
 /// As the entry's build function, with the environment given.
 pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<BuiltSink, SinkError> {
-    let config = Config::read(&context.options, lookup, SignalKind::Traces, TRACE.name)
-        .map_err(crate::unusable_options)?;
+    let config =
+        Config::read(&context.options, lookup, SignalKind::Traces).map_err(crate::unusable_options)?;
     let client = Client::new(&config)?;
     let mut exporter = SpanExporter::builder()
         .with_http()
