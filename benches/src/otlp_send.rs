@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// # Errors
 ///
 /// When a part can't be started, or a span is lost.
-pub fn run() -> anyhow::Result<()> {
+pub(crate) fn run() -> anyhow::Result<()> {
     let receiver = Receiver::start()?;
     let alone = exporter_alone(&receiver)?;
     let whole = pipeline(&receiver)?;

@@ -22,9 +22,9 @@ fn span(number: u64) -> Span {
         "session" => format!("session-{}", number / 8),
         "model" => "llama",
         "tokens" => number,
-        "share" => time as f64 / 8.0,
-        "a\"b.[0]" => number % 3 == 0,
-        "name" => if number % 1_000 == 0 { Value::from("own") } else { Value::Null },
+        "share" => f64::from(i32::try_from(time).unwrap()) / 8.0,
+        "a\"b.[0]" => number.is_multiple_of(3),
+        "name" => if number.is_multiple_of(1_000) { Value::from("own") } else { Value::Null },
     };
     Span { attributes, ..signals::span(u128::from(number / TRACE + 1), number + 1, time, time + 5) }
 }

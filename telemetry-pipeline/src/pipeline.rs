@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 use futures_util::FutureExt as _;
 use telemetry_core::{
-    BuiltSink, Recovered, RunId, SignalSet, SinkContext, SinkEntry, SinkOptions, TraceStore,
+    BuiltSink, Recovered, RunId, SignalSet, SinkContext, SinkEntry, SinkError, SinkOptions, TraceStore,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -293,6 +293,12 @@ async fn live(
 ) {
     let built = AssertUnwindSafe((spec.entry.build)(&spec.context)).catch_unwind().await;
     let built = match built {
+        Ok(Ok(built)) if built.options.spool.is_some() => {
+            let error =
+                SinkError::close("this version has no spool on disk; leave the sink's spool options out");
+            let _ = report.try_send(Err(StartFailure::Build(error)));
+            return;
+        }
         Ok(Ok(built)) => built,
         Ok(Err(error)) => {
             let _ = report.try_send(Err(StartFailure::Build(error)));

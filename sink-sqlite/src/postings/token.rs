@@ -108,6 +108,6 @@ mod tests {
     fn the_hash_is_part_of_the_file_format() {
         assert_eq!(hash(Source::Attribute, "session_id", &Value::from("s1")), 165_007_350_322_151);
         assert_eq!(hash(Source::Attribute, "n", &Value::Int(7)), 272_910_002_228_403);
-        assert_eq!(span_id_hash(SpanId::from_u64(0xb7ad_6b71_6920_3331).unwrap()), 23238458335274);
+        assert_eq!(span_id_hash(SpanId::from_u64(0xb7ad_6b71_6920_3331).unwrap()), 23_238_458_335_274);
     }
 }

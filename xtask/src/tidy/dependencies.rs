@@ -17,12 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "telemetry-provider",
         &["telemetry-core", "telemetry-pipeline", "sink-console", "sink-sqlite", "sink-otel"],
     ),
-    ("telemetry-tracing", &["telemetry-core", "telemetry-pipeline"]),
-    ("telemetry-tower", &["telemetry-core", "telemetry-pipeline"]),
-    (
-        "telemetry-server",
-        &["telemetry-core", "telemetry-pipeline", "telemetry-provider", "telemetry-tower", "sink-sqlite"],
-    ),
+    ("telemetry-server", &["telemetry-core", "telemetry-pipeline", "telemetry-provider", "sink-sqlite"]),
 ];
 
 /// Crates that hold tests, benches, examples and chores: nothing depends on them, they may use anything.
