@@ -5,18 +5,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::command::{self, cargo};
-use crate::{features, integration, tidy};
+use crate::{features, integration, linkage, tidy};
 
 /// A step of CI: its name and what it does.
 type Step<'a> = (&'a str, &'a dyn Fn() -> Result<()>);
 
 pub(crate) fn run(full: bool) -> Result<()> {
     let everything_real = || integration::run(None, full);
-    let steps: [Step<'_>; 5] = [
+    let linked = || linkage::run(full);
+    let steps: [Step<'_>; 6] = [
         ("tidy", &tidy::run),
         ("lint", &lint),
         ("test", &test),
         ("features", &features::run),
+        ("linkage", &linked),
         ("integration", &everything_real),
     ];
     let mut report: Vec<(&str, Duration, Result<()>)> = Vec::new();

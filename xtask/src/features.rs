@@ -1,6 +1,6 @@
 //! Every combination of the provider's features: each builds without warnings, and has just its sinks.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::command::{self, cargo};
 
@@ -21,6 +21,22 @@ pub(crate) fn run() -> Result<()> {
             cargo(&["clippy", "--quiet", "--all-targets"]).args(common).args(["--", "-D", "warnings"]),
         )?;
         command::run(cargo(&["test", "--quiet", "--test", "features"]).args(common))?;
+        pulls_in_only_its_own(&chosen, &common)?;
+    }
+    Ok(())
+}
+
+/// What a feature drags in stays out of the builds without it.
+fn pulls_in_only_its_own(chosen: &[&str], common: &[&str]) -> Result<()> {
+    const HEAVY: [(&str, &str); 2] = [("sqlite", "sqlx"), ("otel", "opentelemetry")];
+    let mut tree = cargo(&["tree", "--quiet", "--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let tree = command::output(tree.args(common))?;
+    for (feature, package) in HEAVY {
+        let is_there = tree.lines().any(|line| line.split(' ').next() == Some(package));
+        if is_there != chosen.contains(&feature) {
+            let state = if is_there { "pulls in" } else { "lacks" };
+            bail!("a build with [{}] {state} `{package}`", chosen.join(","));
+        }
     }
     Ok(())
 }
