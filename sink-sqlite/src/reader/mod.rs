@@ -36,6 +36,9 @@ struct Shared {
     trouble: RwLock<Option<String>>,
 }
 
+/// How long a shutdown waits for connections that are answering.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
 /// A connection and what it takes to read spans with it.
 struct Session {
     db: PoolConnection<Sqlite>,
@@ -66,10 +69,13 @@ impl Reader {
         self.0.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Closes all connections.
+    /// Closes all connections. One that was lent to a runtime which has ended never comes back: it is
+    /// not waited for, as it only reads.
     pub(crate) async fn close(&self) {
         let pool = self.0.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
-        pool.close().await;
+        if tokio::time::timeout(CLOSE_WITHIN, pool.close()).await.is_err() {
+            tracing::debug!("a reading connection was not given back");
+        }
     }
 
     async fn session(&self) -> Result<Session, QueryError> {
