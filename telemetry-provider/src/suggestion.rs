@@ -8,13 +8,18 @@ pub(crate) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str
     let mut known: Vec<&str> = known.into_iter().collect();
     known.sort_unstable();
     known.dedup();
-    let likeness = |candidate: &str| strsim::jaro_winkler(word, candidate);
-    let nearest = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest {
-        Some(nearest) if likeness(nearest) >= ALIKE => format!("; did you mean `{nearest}`?"),
-        Some(_) => format!("; known are {}", known.join(", ")),
-        None => "; none is known here".to_owned(),
+    match nearest(word, known.iter().copied()) {
+        Some(nearest) => format!("; did you mean `{nearest}`?"),
+        None if known.is_empty() => "; none is known here".to_owned(),
+        None => format!("; known are {}", known.join(", ")),
     }
+}
+
+/// The word of `known` that is most like `word`, if any is like it.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |candidate: &str| strsim::jaro_winkler(word, candidate);
+    let alike = known.into_iter().filter(|candidate| likeness(candidate) >= ALIKE);
+    alike.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use telemetry_core::{Entry, Location, OptionValue, Options, Registry, SinkEntry}
 use super::{Key, KeyKind, SinkChoice};
 use crate::builtin;
 use crate::resolver::{Resolver, join};
-use crate::suggestion::suggestion;
+use crate::suggestion::{nearest, suggestion};
 use crate::yaml::{Node, Value};
 
 /// What is chosen when nobody chooses.
@@ -158,6 +158,10 @@ fn not_there(name: &str, registry: &Registry) -> String {
         );
     }
     let linked: Vec<&str> = registry.names().collect();
+    if let Some(nearest) = nearest(name, linked.iter().copied()) {
+        let linked = linked.join(", ");
+        return format!("no sink named `{name}` is linked (linked: {linked}); did you mean `{nearest}`?");
+    }
     let linked = if linked.is_empty() { "none".to_owned() } else { linked.join(", ") };
     format!(
         "no sink named `{name}` is linked (linked: {linked}); if a crate in Cargo.toml has it, the program must \

@@ -63,6 +63,16 @@ fn an_unknown_sink_lists_what_is_linked_and_the_line_to_write() {
 }
 
 #[test]
+fn a_misspelt_sink_is_told_the_nearest() {
+    fails(
+        &provider("sinks: consol, sqlite"),
+        "configuration: telemetry[0].config.sinks (line 5, column 12): no sink named `consol` is linked (linked: \
+         acme, console, otel_metric, otel_trace, sqlite); did you mean `console`?\n  \
+         5 |     sinks: consol, sqlite\n    |            ^",
+    );
+}
+
+#[test]
 fn an_unknown_sink_of_the_environment_names_the_variable() {
     let environment = Variables::from([("HOME", "/h"), ("TELEMETRY_SINKS", "kafka")]);
     let error = read_in("", &environment).unwrap_err();
