@@ -15,14 +15,15 @@ const SECRET_WORDS: [&str; 8] =
 ///     |     ^
 /// ```
 ///
-/// A line that may hold a secret is not shown.
-pub(crate) fn excerpt(source: &str, position: Position) -> Option<String> {
+/// A line that may hold a secret is not shown: one that names a key of `secret_keys` or a word for
+/// something secret, or stands beneath such a line.
+pub(crate) fn excerpt(source: &str, position: Position, secret_keys: &[&str]) -> Option<String> {
     let lines: Vec<&str> = source.lines().collect();
     let index = usize::try_from(position.line).ok()?.checked_sub(1)?;
     let line = lines.get(index)?;
     let number = position.line.to_string();
     let margin = " ".repeat(number.len());
-    if may_be_secret(&lines, index) {
+    if may_be_secret(&lines, index, secret_keys) {
         return Some(format!("  {number} | (not shown: it may hold a secret)"));
     }
     let column = usize::try_from(position.column).ok()?.saturating_sub(1);
@@ -42,10 +43,10 @@ fn printable(c: char) -> char {
 }
 
 /// Whether the line, or a line it is indented under, names something secret.
-fn may_be_secret(lines: &[&str], index: usize) -> bool {
+fn may_be_secret(lines: &[&str], index: usize, secret_keys: &[&str]) -> bool {
     let names_secret = |line: &str| {
         let line = line.to_lowercase();
-        SECRET_WORDS.iter().any(|word| line.contains(word))
+        SECRET_WORDS.iter().chain(secret_keys).any(|word| line.contains(word))
     };
     let indent = |line: &str| line.len() - line.trim_start_matches([' ', '-']).len();
     let mut inner = indent(lines[index]);
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     fn at(source: &str, line: u32, column: u32) -> Option<String> {
-        excerpt(source, Position { line, column })
+        excerpt(source, Position { line, column }, &["webhook_key"])
     }
 
     #[test]
@@ -94,6 +95,7 @@ mod tests {
     fn what_may_be_secret_is_not_shown() {
         for (source, line) in [
             ("token: hush", 1),
+            ("acme: {webhook_key: hush, x: 1}", 1),
             ("otel_trace:\n  headers:\n    x-team: hush", 3),
             ("server:\n  tokens:\n  - hush", 3),
             ("server: {tokens: [hush\n", 1),

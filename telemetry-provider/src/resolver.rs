@@ -12,6 +12,7 @@ use crate::yaml::{Node, Position, Value};
 /// Resolves variables, checks values, and notes every problem instead of stopping at the first.
 pub(crate) struct Resolver<'a> {
     source: &'a str,
+    secret_keys: Vec<&'a str>,
     pub environment: &'a dyn Environment,
     pub problems: Vec<Problem>,
     pub warnings: Vec<String>,
@@ -27,8 +28,9 @@ enum Scalars {
 }
 
 impl<'a> Resolver<'a> {
-    pub(crate) fn new(source: &'a str, environment: &'a dyn Environment) -> Self {
-        Self { source, environment, problems: Vec::new(), warnings: Vec::new() }
+    /// A resolver of the document `source`, in which these keys hold secrets.
+    pub(crate) fn new(source: &'a str, secret_keys: Vec<&'a str>, environment: &'a dyn Environment) -> Self {
+        Self { source, secret_keys, environment, problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// Notes a problem of the document.
@@ -39,7 +41,7 @@ impl<'a> Resolver<'a> {
     /// Notes a problem at the place a value came from.
     pub(crate) fn note(&mut self, location: Location, message: String) {
         let excerpt = match (location.line, location.column) {
-            (Some(line), Some(column)) => excerpt(self.source, Position { line, column }),
+            (Some(line), Some(column)) => excerpt(self.source, Position { line, column }, &self.secret_keys),
             _ => None,
         };
         let problem = Problem { location, message, excerpt };

@@ -217,7 +217,7 @@ impl<'a> ConfigReader<'a> {
     }
 
     fn read(&self, text: &str, file: Option<PathBuf>) -> Result<Config, ConfigError> {
-        let mut resolver = Resolver::new(text, self.environment);
+        let mut resolver = Resolver::new(text, self.secret_keys(), self.environment);
         let config = match crate::yaml::parse(text) {
             Ok(root) => Some(self.interpret(&root, &mut resolver)),
             Err(Malformed { message, position }) => {
@@ -231,6 +231,14 @@ impl<'a> ConfigReader<'a> {
             Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),
             Some(_) | None => Err(ConfigError::Invalid { file, problems }),
         }
+    }
+
+    /// The keys whose values no message may show.
+    fn secret_keys(&self) -> Vec<&'a str> {
+        let keys = self.registry.entries().flat_map(|entry| entry.keys);
+        let secret =
+            keys.chain(self.server_keys.unwrap_or_default()).filter(|key| key.kind == KeyKind::Secret);
+        secret.flat_map(|key| std::iter::once(key.name).chain(key.flat)).collect()
     }
 
     /// Reads the whole document; problems go to the resolver.
