@@ -66,11 +66,18 @@ impl Engine {
         loop {
             // Read before the queue: what was pushed before the door closed is seen.
             let closed = self.shared.closed.load(Ordering::SeqCst);
-            if self.drain() {
-                empty_ticks = 0;
+            let taken = self.drain();
+            if taken == DRAIN {
                 continue;
             }
             self.tick();
+            if taken > 0 {
+                // Emptied: a pause lets callers push undisturbed, and makes larger chunks. Whoever waits
+                // for an answer wakes this thread.
+                empty_ticks = 0;
+                std::thread::park_timeout(TICK);
+                continue;
+            }
             if closed {
                 return;
             }
@@ -87,8 +94,8 @@ impl Engine {
         }
     }
 
-    /// Takes what is in the queue, at most some hundred records; says whether there was anything.
-    fn drain(&mut self) -> bool {
+    /// Takes what is in the queue, at most some hundred records; says how many.
+    fn drain(&mut self) -> usize {
         let mut taken = 0;
         let now = Timestamp::now();
         while taken < DRAIN
@@ -108,7 +115,7 @@ impl Engine {
             self.send_chunk();
             self.publish();
         }
-        taken > 0
+        taken
     }
 
     fn ingest(&mut self, input: Input, now: Timestamp) {

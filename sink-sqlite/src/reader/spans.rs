@@ -67,7 +67,7 @@ impl Session {
                SELECT s.trace, s.start_time FROM json_each(?2) j CROSS JOIN span_row s ON s.id = j.value \
                WHERE s.span_id = ?1 \
                UNION ALL SELECT trace, start_time FROM span_open WHERE span_id = ?1) c \
-             JOIN trace t ON t.id = c.trace WHERE t.expires > ?3 \
+             CROSS JOIN trace t ON t.id = c.trace WHERE t.expires > ?3 \
              ORDER BY c.start_time DESC, t.trace_id DESC LIMIT 1",
         )
         .bind(span_id_bits(span))
