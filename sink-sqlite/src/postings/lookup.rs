@@ -177,9 +177,10 @@ pub(crate) async fn rows_of(db: &mut SqliteConnection, span: SpanId) -> Result<V
         add_shard(row.try_get_unchecked(1)?, hash, &mut slots);
         found.extend(slots.iter().map(|slot| block * BLOCK + slot));
     }
+    // The plus keeps SQLite from making an index of the whole table for this one question.
     let unsealed: Vec<i64> = sqlx::query_scalar(
         "SELECT s.id FROM block b CROSS JOIN span_row s ON s.id BETWEEN b.id * ?1 AND b.id * ?1 + ?1 - 1 \
-         WHERE NOT b.sealed AND s.span_id = ?2",
+         WHERE NOT b.sealed AND +s.span_id = ?2",
     )
     .bind(BLOCK)
     .bind(span_id_bits(span))
