@@ -129,13 +129,7 @@ impl Engine {
         match request {
             Request::Submit { submissions, acks } => {
                 for submission in submissions {
-                    let input = match submission {
-                        Submission::Event { event, ttl } => Input::Event { event, ttl },
-                        Submission::Span(span) => Input::Span(span),
-                        Submission::Log(log) => Input::Log(log),
-                        Submission::Metric(point) => Input::Metric(point),
-                    };
-                    self.ingest(input, now);
+                    self.ingest(submission, now);
                 }
                 // With the last of its signals: chunks are committed in order.
                 self.acks.push(acks);

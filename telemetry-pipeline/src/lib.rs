@@ -37,6 +37,8 @@ mod telemetry;
 mod traceparent;
 mod worker;
 
+/// What [`Telemetry::submit`] takes: the assembler's own input.
+pub use assembler::Input as Submission;
 pub use config::PipelineConfig;
 pub use context::{Entered, FutureExt, InSpan, current_span, enter};
 pub use error::{StartError, StartFailure, SubmitError};
@@ -45,5 +47,5 @@ pub use ledger::{DoorLedger, Ledger, SinkLedger, SinkState};
 pub use pipeline::{Pipeline, ShutdownReport, SinkSpec, is_pipeline_thread};
 pub use receipt::{NotStored, Receipt};
 pub use span_guard::SpanGuard;
-pub use telemetry::{FlushReport, Submission, Telemetry};
+pub use telemetry::{FlushReport, Telemetry};
 pub use traceparent::{TraceParent, TraceParentError};

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
-use telemetry_core::{
-    Attributes, Event, EventContext, LogRecord, MetricPoint, SignalSet, Span, SpanKey, Text, TraceStore, Ttl,
-};
+use telemetry_core::{Attributes, Event, EventContext, SignalSet, SpanKey, Text, TraceStore, Ttl};
 use tokio::sync::oneshot;
 
 use crate::assembler::AssemblerCounts;
@@ -15,7 +13,7 @@ use crate::engine::Request;
 use crate::ledger::{DoorCounters, Ledger, SinkCounters, SinkState};
 use crate::receipt::{Receipt, receipt};
 use crate::record::{FREE_BYTES, Record};
-use crate::{SpanGuard, SubmitError, TraceParent, current_span};
+use crate::{SpanGuard, Submission, SubmitError, TraceParent, current_span};
 
 /// The door of the pipeline: a cheap clone, all that instrumented code holds.
 ///
@@ -30,24 +28,6 @@ use crate::{SpanGuard, SubmitError, TraceParent, current_span};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Telemetry(Option<Arc<Shared>>);
-
-/// Something submitted with a receipt.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Submission {
-    /// An event, in order.
-    Event {
-        /// The event.
-        event: Event,
-        /// How long stores keep it, from now.
-        ttl: Ttl,
-    },
-    /// A finished span with its events, received by OTLP.
-    Span(Box<Span>),
-    /// A log received by OTLP.
-    Log(Box<LogRecord>),
-    /// A measurement received by OTLP.
-    Metric(Box<MetricPoint>),
-}
 
 /// What the door shares with the engine.
 #[derive(Debug)]

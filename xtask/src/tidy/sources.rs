@@ -60,7 +60,7 @@ const MARKS: &[(&str, &str)] = &[
     (r"#!?\[allow\(", "a lint silenced without a reason: use #[expect(lint, reason = …)]"),
     (r"#\[ignore\]", "a test ignored without a reason"),
     (r"\|\| true\b|continue-on-error", "a failure ignored"),
-    (r"/root/|/work/", "a path of one machine"),
+    (r"/(root|work)/", "a path of one machine"),
 ];
 
 pub(crate) fn marks() -> Result<Vec<String>> {
