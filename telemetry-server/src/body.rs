@@ -5,13 +5,25 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
-use telemetry_core::wire;
+use telemetry_core::wire::{self, Problems};
 
 use crate::error::ApiError;
 
 /// A body that is JSON, or nothing at all. A missing content type is taken as JSON.
 #[derive(Debug)]
-pub(crate) struct JsonBody(pub(crate) Value);
+pub(crate) struct JsonBody(Value);
+
+impl JsonBody {
+    /// What `read` makes of it, or all problems. The body is dropped here: it may be many times as large
+    /// as what is made of it, and an answer can take a while.
+    pub(crate) fn read<T>(
+        self,
+        read: impl FnOnce(&Value, &mut Problems) -> Option<T>,
+    ) -> Result<T, ApiError> {
+        let mut problems = Problems::default();
+        Ok(read(&self.0, &mut problems).ok_or(problems)?)
+    }
+}
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;

@@ -40,7 +40,7 @@ enum Command {
         /// Address and port; port 0 picks one [default: 127.0.0.1:8322]
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
-        /// Listen beyond this machine although nobody is asked who they are
+        /// Listen beyond this machine although nobody is asked for a token
         #[arg(long)]
         insecure: bool,
     },
@@ -94,9 +94,9 @@ fn run(file: Option<PathBuf>, listen: Option<SocketAddr>, insecure: bool) -> Out
     let config = read(file, &registry()?)?;
     let mut settings = Settings::from_options(config.server())?;
     settings.listen = listen.unwrap_or(settings.listen);
-    if !settings.listen.ip().is_loopback() && !insecure {
+    if !settings.listen.ip().is_loopback() && settings.tokens.is_empty() && !insecure {
         let listen = settings.listen;
-        return Err(format!("{listen} is open to others and nobody is asked who they are; listen on 127.0.0.1, or say --insecure").into());
+        return Err(format!("{listen} is open to others and nobody is asked who they are; give `server.tokens`, listen on 127.0.0.1, or say --insecure").into());
     }
     serve::start_log(&settings)?;
     serve::run(config, &settings)
@@ -120,6 +120,7 @@ fn check(file: PathBuf) -> Outcome {
         if config.service_name().is_empty() { "(none)" } else { config.service_name() }
     );
     println!("listens on:   http://{}", settings.listen);
+    println!("asks for:     {}", if settings.tokens.is_empty() { "nothing" } else { "a bearer token" });
     for choice in config.sinks() {
         println!("sink {}: {}", choice.entry.name, choice.entry.summary);
         print_given(choice.entry.keys, &choice.options);

@@ -13,6 +13,7 @@
 
 mod ack;
 mod api;
+mod auth;
 mod body;
 mod cli;
 mod error;
@@ -23,5 +24,6 @@ mod stream;
 mod trace_header;
 
 pub use api::router;
+pub use auth::Tokens;
 pub use cli::main;
 pub use settings::Settings;

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use telemetry_core::{Key, KeyKind, OptionError, Options};
 
+use crate::auth::Tokens;
+
 /// How the server listens and what it bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where it listens; port 0 picks one.
     pub listen: SocketAddr,
+    /// Who may do what; without tokens everybody may do everything.
+    pub tokens: Tokens,
     /// Bytes of a request's body at most.
     pub max_body_bytes: usize,
     /// How long a client waits at most until its events are stored; then it is told to try again.
@@ -26,6 +30,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8322)),
+            tokens: Tokens::default(),
             max_body_bytes: 16 << 20,
             ack_within: Duration::from_secs(5),
             shutdown_within: Duration::from_secs(9),
@@ -45,6 +50,13 @@ impl Settings {
     /// The keys of the map `server:`.
     pub const KEYS: &'static [Key] = &[
         key("listen", KeyKind::Text, "127.0.0.1:8322", "address and port; port 0 picks one"),
+        Key {
+            name: "tokens",
+            kind: KeyKind::Secret,
+            flat: None,
+            default: None,
+            help: "bearer tokens: a list of texts, or of maps with `token` and `scopes`",
+        },
         key("max_body_size", KeyKind::Size, "16MiB", "largest body of a request"),
         key("ack_timeout", KeyKind::Duration, "5s", "how long a client waits until its events are stored"),
         key("shutdown_timeout", KeyKind::Duration, "9s", "how long a shutdown takes at most"),
@@ -64,6 +76,7 @@ impl Settings {
                 options.error("listen", format!("`{listen}` is no address like 127.0.0.1:8322"))
             })?;
         }
+        settings.tokens = Tokens::from_options(options)?;
         if let Some(bytes) = options.size("max_body_size")? {
             settings.max_body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         }
@@ -89,6 +102,7 @@ mod tests {
         let text = |text: &str| OptionValue::Text(text.into());
         let options = Options::from_pairs([
             ("listen", text("127.0.0.1:0")),
+            ("tokens", text("hush")),
             ("max_body_size", text("1KiB")),
             ("ack_timeout", text("1s")),
             ("shutdown_timeout", text("2s")),
@@ -98,6 +112,7 @@ mod tests {
         assert_eq!(options.keys().count(), Settings::KEYS.len());
         let expected = Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tokens: Tokens::from_options(&options).unwrap(),
             max_body_bytes: 1_024,
             ack_within: Duration::from_secs(1),
             shutdown_within: Duration::from_secs(2),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use telemetry_core::TraceStore;
 use telemetry_pipeline::Telemetry;
 
+use crate::auth::Tokens;
 use crate::error::ApiError;
 use crate::settings::Settings;
 
@@ -16,16 +17,21 @@ pub(crate) struct AppState(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     telemetry: Telemetry,
+    tokens: Tokens,
     ack_within: Duration,
 }
 
 impl AppState {
     pub(crate) fn new(telemetry: Telemetry, settings: &Settings) -> Self {
-        Self(Arc::new(Shared { telemetry, ack_within: settings.ack_within }))
+        Self(Arc::new(Shared { telemetry, tokens: settings.tokens.clone(), ack_within: settings.ack_within }))
     }
 
     pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.0.telemetry
+    }
+
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
     }
 
     /// How long a client waits at most until its events are stored.

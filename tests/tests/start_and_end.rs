@@ -103,3 +103,24 @@ fn sigterm_ends_it_with_exit_code_0() {
     let ended = Settings::sqlite_in(folder.path()).start().unwrap().stop().unwrap();
     assert!(ended.status.success(), "{ended:?}");
 }
+
+#[test]
+fn an_address_open_to_others_needs_a_token_or_the_word_insecure() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |folder: &Path| Settings::sqlite_in(folder).arguments(&["--listen", "0.0.0.0:0"]);
+    refuses(&open(folder.path()), &["0.0.0.0:0", "server.tokens", "--insecure"]);
+    open(folder.path()).arguments(&["--insecure"]).start().unwrap();
+    let file = folder.path().join("telemetry.yaml");
+    fs::write(&file, "server: {log_level: trace, tokens: ['${env.TOKEN}']}\n").unwrap();
+    let with_token =
+        open(folder.path()).arguments(&["--config", file.to_str().unwrap()]).variable("TOKEN", "hush-hush");
+    let server = with_token.start().unwrap();
+    let url = server.url().replace("0.0.0.0", "127.0.0.1");
+    let mut client = Client::connect(&url).unwrap();
+    let bearer = [("authorization", "Bearer hush-hush")];
+    assert_eq!(client.get("/v1/telemetry/ledger").unwrap().status, 401);
+    assert_eq!(client.request("GET", "/v1/telemetry/ledger", &bearer, &[]).unwrap().status, 200);
+    assert_eq!(client.get("/v1/health").unwrap().status, 200, "health stays open");
+    let printed = server.stop().unwrap().stderr;
+    assert!(!printed.contains("hush-hush"), "{printed}");
+}

@@ -12,18 +12,29 @@ use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::state::AppState;
 
-pub(super) async fn log(
-    State(state): State<AppState>,
-    JsonBody(body): JsonBody,
-) -> Result<Json<Value>, ApiError> {
-    let mut problems = Problems::default();
-    if body.get("events").is_some() {
-        let batch = read_event_batch(&body, &mut problems).ok_or(problems)?;
-        return log_batch(&state, batch).await;
+pub(super) async fn log(State(state): State<AppState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
+    match body.read(Logged::read)? {
+        Logged::One(event, ttl) => {
+            ack::store(&state, vec![Submission::Event { event, ttl }]).await?;
+            Ok(Json(Value::Null))
+        }
+        Logged::Batch(batch) => log_batch(&state, batch).await,
     }
-    let (event, ttl) = read_event_body(&body, &mut problems).ok_or(problems)?;
-    ack::store(&state, vec![Submission::Event { event, ttl }]).await?;
-    Ok(Json(Value::Null))
+}
+
+/// What a body logs.
+enum Logged {
+    One(Event, Ttl),
+    Batch(EventBatch),
+}
+
+impl Logged {
+    fn read(body: &Value, problems: &mut Problems) -> Option<Self> {
+        if body.get("events").is_some() {
+            return read_event_batch(body, problems).map(Self::Batch);
+        }
+        read_event_body(body, problems).map(|(event, ttl)| Self::One(event, ttl))
+    }
 }
 
 /// Stores the good ones; 400 only if there is none.

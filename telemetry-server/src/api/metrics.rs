@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 use telemetry_core::Timestamp;
-use telemetry_core::wire::{Problems, metric_series_json, read_metric_query};
+use telemetry_core::wire::{metric_series_json, read_metric_query};
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
@@ -13,10 +13,10 @@ use crate::state::AppState;
 pub(super) async fn query(
     State(state): State<AppState>,
     Path(metric): Path<String>,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
-    let mut problems = Problems::default();
-    let query = read_metric_query(&metric, &body, Timestamp::now(), &mut problems).ok_or(problems)?;
+    let now = Timestamp::now();
+    let query = body.read(|body, problems| read_metric_query(&metric, body, now, problems))?;
     let series = state.store()?.query_metrics(query).await?;
     Ok(Json(json!({"data": series.iter().map(metric_series_json).collect::<Vec<_>>()})))
 }

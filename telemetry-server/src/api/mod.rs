@@ -15,23 +15,32 @@ use telemetry_core::{SpanId, TraceId};
 use telemetry_pipeline::Telemetry;
 
 use crate::Settings;
+use crate::auth::{self, Scope};
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::trace_header;
 
 /// The API over one pipeline.
 pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
-    let routes = Router::new()
-        .route("/events", post(events::log))
+    let state = AppState::new(telemetry, settings);
+    // What a token must be good for; export reads here to write elsewhere.
+    let needs = |scope: Scope| middleware::from_fn_with_state((state.clone(), scope), auth::check);
+    let write = Router::new().route("/events", post(events::log)).route_layer(needs(Scope::Write));
+    let both = Router::new()
+        .route("/spans/export", post(spans::export))
+        .route_layer(needs(Scope::Read))
+        .route_layer(needs(Scope::Write));
+    let read = Router::new()
         .route("/traces", post(traces::query))
         .route("/traces/{trace_id}", get(traces::get))
         .route("/traces/{trace_id}/spans/{span_id}", get(spans::get))
         .route("/spans", post(spans::query))
-        .route("/spans/export", post(spans::export))
         .route("/spans/{span_id}/tree", post(spans::tree))
         .route("/metrics/{metric_name}", post(metrics::query))
         .route("/logs", post(logs::query))
-        .route("/ledger", get(admin::ledger));
+        .route("/ledger", get(admin::ledger))
+        .route_layer(needs(Scope::Read));
+    let routes = read.merge(write).merge(both);
     Router::new()
         .nest("/v1/telemetry", routes.clone())
         // Clients 0.3.x use this one.
@@ -44,7 +53,7 @@ pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
         })
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
         .layer(middleware::from_fn(trace_header::add))
-        .with_state(AppState::new(telemetry, settings))
+        .with_state(state)
 }
 
 /// A trace id of a path.

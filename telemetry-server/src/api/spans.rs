@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use telemetry_core::SpanKey;
 use telemetry_core::wire::{
-    Problems, read_export, read_span_query, read_tree_query, span_json, span_tree_json, span_with_events_json,
+    read_export, read_span_query, read_tree_query, span_json, span_tree_json, span_with_events_json,
 };
 
 use crate::body::JsonBody;
@@ -29,32 +29,23 @@ pub(super) async fn get(
 pub(super) async fn tree(
     State(state): State<AppState>,
     Path(span): Path<String>,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
     let span_id = super::span_id(&span)?;
-    let mut problems = Problems::default();
-    let request = read_tree_query(span_id, &body, &mut problems).ok_or(problems)?;
+    let request = body.read(|body, problems| read_tree_query(span_id, body, problems))?;
     let tree = state.store()?.span_tree(request.query).await?;
     let tree = tree.ok_or_else(|| ApiError::not_found(format!("Span {span_id} not found")))?;
     let service_name = state.telemetry().service_name();
     Ok(Json(json!({"data": span_tree_json(&tree, &request.attributes_to_return, service_name)})))
 }
 
-pub(super) async fn query(
-    State(state): State<AppState>,
-    JsonBody(body): JsonBody,
-) -> Result<Response, ApiError> {
-    let mut problems = Problems::default();
-    let query = read_span_query(&body, &mut problems).ok_or(problems)?;
+pub(super) async fn query(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
+    let query = body.read(read_span_query)?;
     let service_name = state.telemetry().service_name().to_owned();
     stream::data(state.store()?.query_spans(query), move |span| span_json(&span, &service_name)).await
 }
 
-pub(super) async fn export(
-    State(_): State<AppState>,
-    JsonBody(body): JsonBody,
-) -> Result<Json<Value>, ApiError> {
-    let mut problems = Problems::default();
-    let request = read_export(&body, &mut problems).ok_or(problems)?;
+pub(super) async fn export(State(_): State<AppState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
+    let request = body.read(read_export)?;
     Err(ApiError::bad_request(format!("no dataset `{}` is configured on this server", request.dataset_id)))
 }

@@ -4,19 +4,15 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde_json::Value;
-use telemetry_core::wire::{Problems, read_trace_query, trace_json};
+use telemetry_core::wire::{read_trace_query, trace_json};
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::state::AppState;
 use crate::stream;
 
-pub(super) async fn query(
-    State(state): State<AppState>,
-    JsonBody(body): JsonBody,
-) -> Result<Response, ApiError> {
-    let mut problems = Problems::default();
-    let query = read_trace_query(&body, &mut problems).ok_or(problems)?;
+pub(super) async fn query(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
+    let query = body.read(read_trace_query)?;
     stream::data(state.store()?.query_traces(query), |trace| trace_json(&trace)).await
 }
 

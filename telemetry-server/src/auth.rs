@@ -1,0 +1,258 @@
+//! Who may do what: bearer tokens with scopes.
+
+use std::fmt;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use subtle::ConstantTimeEq as _;
+use telemetry_core::{Entry, OptionError, OptionValue, Options};
+
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// What a request needs to be allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// `telemetry.read`: queries and `/metrics`.
+    Read,
+    /// `telemetry.write`: events and OTLP.
+    Write,
+}
+
+impl Scope {
+    const ALL: [Self; 2] = [Self::Read, Self::Write];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "telemetry.read",
+            Self::Write => "telemetry.write",
+        }
+    }
+}
+
+/// The bearer tokens of a configuration. `Debug` shows how many there are, and nothing of them.
+///
+/// ```
+/// use telemetry_core::{OptionValue, Options};
+/// use telemetry_server::Tokens;
+///
+/// assert!(Tokens::default().is_empty());
+/// let options = Options::from_pairs([("tokens", OptionValue::Text("hush".into()))]);
+/// let tokens = Tokens::from_options(&options)?;
+/// assert_eq!(format!("{tokens:?}"), "Tokens(1, not shown)");
+/// # Ok::<(), telemetry_core::OptionError>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Tokens(Vec<Token>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Token {
+    secret: String,
+    scopes: Vec<Scope>,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokens({}, not shown)", self.0.len())
+    }
+}
+
+impl Tokens {
+    /// Reads the option `tokens`: a list of which each item is a text, a token for everything, or a map
+    /// of `token` and `scopes`. One text with commas is a list of texts.
+    ///
+    /// # Errors
+    ///
+    /// An [`OptionError`] at the item that can't be used; it never holds a token.
+    pub fn from_options(options: &Options) -> Result<Self, OptionError> {
+        let Some(entry) = options.get("tokens") else { return Ok(Self::default()) };
+        let mut tokens = Vec::new();
+        match &entry.value {
+            OptionValue::List(items) => {
+                for item in items {
+                    read_item(item, &mut tokens)?;
+                }
+            }
+            _ => read_item(entry, &mut tokens)?,
+        }
+        Ok(Self(tokens))
+    }
+
+    /// Whether there is none: nobody is asked for a token then.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a request that presents `given` may do what `scope` says; `None`: the token is unknown.
+    /// Every token is compared whole, so the time taken tells nothing about a token but its length.
+    fn allow(&self, given: &[u8], scope: Scope) -> Option<bool> {
+        let known = |token: &&Token| bool::from(token.secret.as_bytes().ct_eq(given));
+        let found: Vec<&Token> = self.0.iter().filter(known).collect();
+        (!found.is_empty()).then(|| found.iter().any(|token| token.scopes.contains(&scope)))
+    }
+}
+
+fn fault(entry: &Entry, message: impl Into<String>) -> OptionError {
+    OptionError { location: entry.location.clone(), message: message.into() }
+}
+
+fn read_item(item: &Entry, tokens: &mut Vec<Token>) -> Result<(), OptionError> {
+    match &item.value {
+        OptionValue::Text(text) => {
+            for secret in text.split(',').map(str::trim).filter(|secret| !secret.is_empty()) {
+                tokens.push(Token { secret: checked(secret, item)?, scopes: Scope::ALL.to_vec() });
+            }
+            Ok(())
+        }
+        OptionValue::Map(pairs) => {
+            let (mut secret, mut scopes) = (None, None);
+            for (name, entry) in pairs {
+                match (name.as_str(), &entry.value) {
+                    ("token", OptionValue::Text(text)) => secret = Some(checked(text, entry)?),
+                    ("token", _) => return Err(fault(entry, "a token is a text")),
+                    ("scopes", _) => scopes = Some(read_scopes(entry)?),
+                    _ => {
+                        let message = format!("unknown key `{name}`; a token has `token` and `scopes`");
+                        return Err(fault(entry, message));
+                    }
+                }
+            }
+            let secret = secret.ok_or_else(|| fault(item, "the key `token` is missing or empty"))?;
+            tokens.push(Token { secret, scopes: scopes.unwrap_or_else(|| Scope::ALL.to_vec()) });
+            Ok(())
+        }
+        _ => Err(fault(item, "expected a token, or a map of `token` and `scopes`")),
+    }
+}
+
+/// A token as RFC 6750 writes one: what can't be sent in a header would lock everybody out.
+fn checked(secret: &str, entry: &Entry) -> Result<String, OptionError> {
+    let is_sendable = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    if !secret.is_empty() && secret.chars().all(is_sendable) {
+        return Ok(secret.to_owned());
+    }
+    Err(fault(entry, "a token is made of letters, digits and -._~+/= and is not empty"))
+}
+
+fn read_scopes(entry: &Entry) -> Result<Vec<Scope>, OptionError> {
+    let options = Options::new(vec![("scopes".to_owned(), entry.clone())]);
+    let names = options.list("scopes")?.unwrap_or_default();
+    let scopes = names.iter().map(|name| {
+        let scope = Scope::ALL.into_iter().find(|scope| scope.name() == name);
+        scope.ok_or_else(|| fault(entry, "a scope is `telemetry.read` or `telemetry.write`"))
+    });
+    scopes.collect()
+}
+
+/// Lets a request through that may do what `scope` says; 401 and 403 otherwise, the body unread.
+pub(crate) async fn check(
+    State((state, scope)): State<(AppState, Scope)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let tokens = state.tokens();
+    if tokens.is_empty() {
+        return next.run(request).await;
+    }
+    let allowed = bearer(request.headers()).map(|given| tokens.allow(given, scope));
+    let (error, detail, status) = match allowed {
+        Some(Some(true)) => return next.run(request).await,
+        Some(Some(false)) => {
+            let detail = format!("this token lacks the scope {}", scope.name());
+            (format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scope.name()), detail, 403)
+        }
+        Some(None) => {
+            ("Bearer error=\"invalid_token\"".to_owned(), "this token is not known".to_owned(), 401)
+        }
+        None => {
+            ("Bearer".to_owned(), "this needs a bearer token in the header authorization".to_owned(), 401)
+        }
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
+    let mut response = ApiError::Status(status, detail).into_response();
+    if let Ok(challenge) = HeaderValue::from_str(&error) {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// The token of `authorization: Bearer TOKEN`.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked("bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use telemetry_core::Location;
+
+    fn entry(value: OptionValue) -> Entry {
+        Entry { value, location: Location::default() }
+    }
+
+    fn text(text: &str) -> Entry {
+        entry(OptionValue::Text(text.to_owned()))
+    }
+
+    fn read(items: Vec<Entry>) -> Result<Tokens, OptionError> {
+        Tokens::from_options(&Options::new(vec![("tokens".to_owned(), entry(OptionValue::List(items)))]))
+    }
+
+    fn scoped(token: &str, scopes: &str) -> Entry {
+        entry(OptionValue::Map(vec![("token".to_owned(), text(token)), ("scopes".to_owned(), text(scopes))]))
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_scopes_alone() {
+        let tokens =
+            read(vec![text("all"), scoped("in", "telemetry.write"), scoped("out", "telemetry.read")]);
+        let tokens = tokens.unwrap();
+        let allowed = |given: &str| Scope::ALL.map(|scope| tokens.allow(given.as_bytes(), scope));
+        assert_eq!(allowed("all"), [Some(true), Some(true)]);
+        assert_eq!(allowed("in"), [Some(false), Some(true)]);
+        assert_eq!(allowed("out"), [Some(true), Some(false)]);
+        for unknown in ["", "al", "all ", "alll", "ALL"] {
+            assert_eq!(allowed(unknown), [None, None], "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn no_error_and_no_debug_shows_a_token() {
+        for wrong in [
+            vec![text("hu sh")],
+            vec![scoped("hush", "telemetry.all")],
+            vec![scoped("hu\nsh", "telemetry.read")],
+            vec![entry(OptionValue::Map(vec![("hush".to_owned(), text("x"))]))],
+        ] {
+            let Err(error) = read(wrong.clone()) else { panic!("accepted {wrong:?}") };
+            let shown = format!("{error} {error:?}").replace("unknown key `hush`", "");
+            assert!(!shown.contains("hush"), "{shown}");
+        }
+        assert!(!format!("{:?}", read(vec![text("hush")]).unwrap()).contains("hush"));
+    }
+
+    #[test]
+    fn an_empty_token_is_no_token() {
+        let no_secret = entry(OptionValue::Map(vec![("scopes".to_owned(), text("telemetry.read"))]));
+        assert!(read(vec![no_secret]).is_err());
+        assert!(read(Vec::new()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_scheme_has_any_case() {
+        for (value, token) in [
+            ("Bearer x", Some("x")),
+            ("bearer  x ", Some("x")),
+            ("Basic x", None),
+            ("Bearer", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
+            assert_eq!(bearer(&headers), token.map(str::as_bytes), "{value:?}");
+        }
+    }
+}
