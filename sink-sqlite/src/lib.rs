@@ -20,6 +20,7 @@ mod config;
 mod connect;
 mod error;
 mod identity;
+mod import;
 mod lock;
 mod postings;
 mod purge;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use config::{Config, Synchronous};
 pub use error::OpenError;
+pub use import::{ImportError, ImportEvent, ImportReport, import};
 pub use sink::{ENTRY, open};
 
 telemetry_core::register_sink!(ENTRY);
