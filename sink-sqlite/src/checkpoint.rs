@@ -42,9 +42,7 @@ impl Checkpointer {
 
     /// Bytes of the write-ahead log.
     fn log_size(&self) -> u64 {
-        let mut path = self.0.config.path.as_os_str().to_owned();
-        path.push("-wal");
-        std::fs::metadata(path).map_or(0, |metadata| metadata.len())
+        crate::doctor::log_size(&self.0.config.path)
     }
 }
 

@@ -16,6 +16,14 @@ pub enum OpenError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// It is not there.
+    #[error("there is no database at `{}`; `telemetry serve` makes one", path.display())]
+    Missing {
+        /// The database.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// Another process writes it.
     #[error(
         "another program{holder} writes `{}`; stop it, or choose another path with `sqlite_db_path`",

@@ -18,6 +18,7 @@ mod checkpoint;
 mod codes;
 mod config;
 mod connect;
+mod doctor;
 mod error;
 mod identity;
 mod import;
@@ -33,6 +34,7 @@ mod statement;
 mod writer;
 
 pub use config::{Config, Synchronous};
+pub use doctor::{Examination, Rows, Sizes, examine};
 pub use error::OpenError;
 pub use import::{ImportError, ImportEvent, ImportReport, import};
 pub use sink::{ENTRY, open};

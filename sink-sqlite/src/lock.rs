@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::OpenError;
 
@@ -13,8 +13,7 @@ pub(crate) struct WriterLock(#[expect(dead_code, reason = "held for its lock")] 
 impl WriterLock {
     /// Takes the lock of a database.
     pub(crate) fn take(database: &Path) -> Result<Self, OpenError> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(".lock");
+        let path = lock_path(database);
         let failed = |source| OpenError::Lock { path: database.to_owned(), source };
         let options = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let mut file = options.map_err(failed)?;
@@ -25,14 +24,34 @@ impl WriterLock {
                 Ok(Self(file))
             }
             Err(TryLockError::WouldBlock) => {
-                let mut process = String::new();
-                let holder = match file.read_to_string(&mut process) {
-                    Ok(read) if read > 0 => format!(" (process {})", process.trim()),
-                    Ok(_) | Err(_) => String::new(),
-                };
+                let holder =
+                    process(&mut file).map(|process| format!(" (process {process})")).unwrap_or_default();
                 Err(OpenError::Locked { path: database.to_owned(), holder })
             }
             Err(TryLockError::Error(source)) => Err(failed(source)),
         }
     }
+
+    /// Who holds the lock of a database, without taking it: `process 123`.
+    pub(crate) fn holder(database: &Path) -> Option<String> {
+        let mut file = File::open(lock_path(database)).ok()?;
+        // Shared, for a moment: someone who starts just then is told that it is in use.
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then(|| {
+            process(&mut file).map_or_else(|| "another program".to_owned(), |id| format!("process {id}"))
+        })
+    }
+}
+
+fn lock_path(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    path.into()
+}
+
+/// The process that holds the lock, as it says itself.
+fn process(file: &mut File) -> Option<String> {
+    let mut process = String::new();
+    file.read_to_string(&mut process).ok()?;
+    let process = process.trim();
+    (!process.is_empty()).then(|| process.to_owned())
 }

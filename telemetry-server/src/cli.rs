@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand};
 use telemetry_core::{Key, KeyKind, Options, Registry};
 use telemetry_provider::{Config, ConfigError, ConfigReader, ProviderError, registry};
 
-use crate::serve;
 use crate::settings::Settings;
+use crate::{doctor, import, serve};
 
 /// Telemetry for LLM servers: log events, look at the traces afterwards, no extra servers.
 #[derive(Debug, Parser)]
@@ -51,17 +51,29 @@ enum Command {
     },
     /// List the sinks this program has, and their options
     Sinks,
+    /// Bring in a database that Llama Stack wrote
+    ///
+    /// Every trace, span, log and measurement comes in with its ids, times and attributes, and is kept
+    /// as long as it says, counted from now. What is there already is not doubled: run it again at any
+    /// time, also to go on where it was interrupted. Stop `telemetry serve` on the same database meanwhile.
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Arguments),
+    /// Say whether the database is sound, how large it is, and what would be purged
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::Arguments),
 }
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve { config, listen, insecure } => run(config, listen, insecure),
-        Command::Check { config } => check(config),
-        Command::Sinks => sinks(),
+        Command::Serve { config, listen, insecure } => run(config, listen, insecure).map(|()| 0),
+        Command::Check { config } => check(config).map(|()| 0),
+        Command::Sinks => sinks().map(|()| 0),
+        Command::Import(arguments) => import::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code.into(),
         Err(error) => {
             eprintln!("error: {}", with_causes(&*error));
             ExitCode::FAILURE

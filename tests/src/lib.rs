@@ -2,8 +2,10 @@
 
 mod http;
 mod program;
+mod sqlite;
 mod wait;
 
 pub use http::{Answer, Client};
 pub use program::{Ended, Server, Settings, build, target_dir};
+pub use sqlite::{sqlite3, sqlite3_write};
 pub use wait::{DEADLINE, eventually};

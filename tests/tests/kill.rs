@@ -2,14 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use telemetry_tests::{Client, Server, Settings, eventually};
+use telemetry_tests::{Client, Server, Settings, eventually, sqlite3};
 
 /// Rounds in an ordinary run; `TELEMETRY_KILL_ROUNDS` asks for more.
 const ROUNDS: u64 = 20;
@@ -52,17 +50,6 @@ fn write(url: &str, writer: u64, round: u64, acknowledged: &Acknowledged, done: 
             break;
         }
     }
-}
-
-fn sqlite(database: &Path, sql: &str) -> String {
-    let output = Command::new("sqlite3")
-        .arg("-readonly")
-        .arg(database)
-        .arg(sql)
-        .output()
-        .expect("sqlite3 is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 fn all_there(server: &Server, acknowledged: &BTreeMap<String, bool>) {
@@ -111,9 +98,9 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         let server = settings.start().unwrap();
         all_there(&server, &acknowledged);
         assert!(server.stop().unwrap().status.success());
-        assert_eq!(sqlite(&database, "pragma integrity_check"), "ok");
+        assert_eq!(sqlite3(&database, "pragma integrity_check").unwrap(), "ok");
         let orphans = "select count(*) from spans where trace_id not in (select trace_id from traces)";
-        assert_eq!(sqlite(&database, orphans), "0");
+        assert_eq!(sqlite3(&database, orphans).unwrap(), "0");
     }
     println!("{rounds} rounds, {total} acknowledged spans, none lost");
 }

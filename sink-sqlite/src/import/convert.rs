@@ -40,6 +40,8 @@ impl Converter {
         let end_time = row.end_time.as_deref().map(|end| time("end_time", Some(end))).transpose()?;
         let parent_span_id = match row.parent_span_id.as_deref() {
             None | Some("") => None,
+            // OpenTelemetry's way to say that there is none.
+            Some(zeros) if zeros.bytes().all(|digit| digit == b'0') => None,
             Some(parent) => {
                 Some(parent.parse::<SpanId>().map_err(|error| format!("parent_span_id: {error}"))?)
             }

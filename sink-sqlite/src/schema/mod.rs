@@ -58,23 +58,29 @@ pub(crate) async fn migrate(db: &mut SqliteConnection, path: &Path) -> Result<()
     let failed = |error| OpenError::from_sqlx(path, error);
     let version = match recognise(db).await.map_err(failed)? {
         FileKind::Empty => 0,
-        FileKind::Ours(version) if version > VERSION => {
-            return Err(OpenError::Newer { path: path.to_owned(), found: version, known: VERSION });
-        }
-        FileKind::Ours(version) => version,
-        FileKind::Reference => {
-            let hint = ": Llama Stack wrote it; choose another path and bring it in with `telemetry import`";
-            return Err(OpenError::Foreign { path: path.to_owned(), hint });
-        }
-        FileKind::Foreign => {
-            let hint = ": another program wrote it; choose another path";
-            return Err(OpenError::Foreign { path: path.to_owned(), hint });
-        }
+        FileKind::Ours(version) if version <= VERSION => version,
+        kind => return Err(refusal(kind, path)),
     };
     if version == VERSION {
         return Ok(());
     }
     apply(db, version).await.map_err(failed)
+}
+
+/// Why a file can't be used.
+pub(crate) fn refusal(kind: FileKind, path: &Path) -> OpenError {
+    let path = path.to_owned();
+    match kind {
+        FileKind::Ours(found) => OpenError::Newer { path, found, known: VERSION },
+        FileKind::Reference => OpenError::Foreign {
+            path,
+            hint: ": Llama Stack wrote it; choose another path and bring it in with `telemetry import`",
+        },
+        FileKind::Foreign => {
+            OpenError::Foreign { path, hint: ": another program wrote it; choose another path" }
+        }
+        FileKind::Empty => OpenError::Foreign { path, hint: ": it is empty" },
+    }
 }
 
 async fn apply(db: &mut SqliteConnection, version: i64) -> Result<(), sqlx::Error> {
