@@ -7,7 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Key, Options, RunId, SignalSet, Sink, SinkError, Span, Text, TraceStore, WaitingEnd};
+use crate::{
+    Key, KeyKind, OptionError, Options, RunId, SignalSet, Sink, SinkError, Span, Text, TraceStore, WaitingEnd,
+};
 
 /// A boxed future that may be sent between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -98,6 +100,55 @@ pub struct SpoolOptions {
     pub path: PathBuf,
     /// Bytes on disk at most; beyond it the newest is dropped and counted.
     pub max_bytes: u64,
+}
+
+impl SpoolOptions {
+    /// The option that switches the spool on.
+    pub const PATH: Key = Key {
+        name: "spool_path",
+        kind: KeyKind::Path,
+        flat: None,
+        default: None,
+        help: "folder in which the queue continues when its memory is full, also over a restart; none by default",
+    };
+    /// The option for its bound.
+    pub const SIZE: Key = Key {
+        name: "spool_size",
+        kind: KeyKind::Size,
+        flat: None,
+        default: Some("1GiB"),
+        help: "bytes in the spool at most; what does not fit is dropped and counted",
+    };
+
+    /// Reads the two options. Within the folder given, every sink has one of its own name, so that
+    /// sinks may share the option's value.
+    ///
+    /// ```
+    /// use telemetry_core::{OptionValue, Options, SpoolOptions};
+    ///
+    /// let options = Options::from_pairs([("spool_path", OptionValue::Text("/var/spool/telemetry".into()))]);
+    /// let spool = SpoolOptions::read(&options, "acme")?.expect("the path is given");
+    /// assert_eq!(spool.path, std::path::Path::new("/var/spool/telemetry/acme"));
+    /// assert_eq!(spool.max_bytes, 1 << 30);
+    /// assert_eq!(SpoolOptions::read(&Options::default(), "acme")?, None);
+    /// # Ok::<(), telemetry_core::OptionError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// An [`OptionError`] for an unusable value, or a size without a path.
+    pub fn read(options: &Options, sink: &str) -> Result<Option<Self>, OptionError> {
+        let size = options.size(Self::SIZE.name)?;
+        match options.text(Self::PATH.name)? {
+            Some(path) if !path.is_empty() => {
+                Ok(Some(Self { path: PathBuf::from(path).join(sink), max_bytes: size.unwrap_or(1 << 30) }))
+            }
+            Some(_) | None if size.is_some() => {
+                Err(options.error(Self::SIZE.name, "has no effect without `spool_path`"))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
 }
 
 impl Default for SinkOptions {

@@ -184,14 +184,14 @@ impl Outlet {
         let (signals, bytes) = (delivery.signals, delivery.bytes);
         self.counters.accept(signals);
         if self.bytes.load(Ordering::Relaxed) > self.max_bytes {
-            self.counters.drop_signals(signals, "queue full");
+            self.counters.drop_signals(signals, self.counters.full_reason());
             return;
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Err(error) = self.queue.try_send(Message::Delivery(delivery)) {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             let reason = match error {
-                mpsc::error::TrySendError::Full(_) => "queue full",
+                mpsc::error::TrySendError::Full(_) => self.counters.full_reason(),
                 mpsc::error::TrySendError::Closed(_) => "sink closed",
             };
             self.counters.drop_signals(signals, reason);

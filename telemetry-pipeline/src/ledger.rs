@@ -49,6 +49,8 @@ pub struct SinkLedger {
     pub dropped: u64,
     /// Signals that wait in memory or on disk.
     pub pending: u64,
+    /// How many of those are on disk, where a restart finds them.
+    pub spooled: u64,
     /// Why signals failed or were dropped, and how many of each.
     pub reasons: BTreeMap<String, u64>,
     /// Tries that failed and were tried again.
@@ -97,6 +99,9 @@ pub(crate) struct SinkCounters {
     failed: AtomicU64,
     dropped: AtomicU64,
     retries: AtomicU64,
+    spooled: AtomicU64,
+    /// Place in [`FULL_REASONS`].
+    full_reason: AtomicU8,
     state: AtomicU8,
     words: Mutex<Words>,
 }
@@ -106,6 +111,13 @@ struct Words {
     reasons: BTreeMap<String, u64>,
     last_error: Option<String>,
 }
+
+/// Why a worker's queue takes no more.
+const FULL_REASONS: [&str; 3] = ["queue full", SPOOL_FULL, SPOOL_FAILED];
+/// The bound of the spool is reached.
+pub(crate) const SPOOL_FULL: &str = "spool full";
+/// The spool can't be written to.
+pub(crate) const SPOOL_FAILED: &str = "spool failed";
 
 /// Different reasons remembered at most; further ones count as `other`.
 const MAX_REASONS: usize = 32;
@@ -142,6 +154,30 @@ impl SinkCounters {
 
     pub(crate) fn retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_spooled(&self, signals: u64) {
+        self.spooled.store(signals, Ordering::Relaxed);
+    }
+
+    /// What is pending and not on disk.
+    pub(crate) fn pending_in_memory(&self) -> u64 {
+        self.pending().saturating_sub(self.spooled.load(Ordering::Relaxed))
+    }
+
+    /// Why the queue takes no more, should it take no more.
+    pub(crate) fn full_reason(&self) -> &'static str {
+        FULL_REASONS[usize::from(self.full_reason.load(Ordering::Relaxed)) % FULL_REASONS.len()]
+    }
+
+    /// Sets that reason, memory's own if `None`; says whether it is another than before.
+    pub(crate) fn set_full_reason(&self, reason: Option<&'static str>) -> bool {
+        let place = match reason {
+            None => 0,
+            Some(SPOOL_FULL) => 1,
+            Some(_) => 2,
+        };
+        self.full_reason.swap(place, Ordering::Relaxed) != place
     }
 
     pub(crate) fn set_state(&self, state: SinkState) {
@@ -198,6 +234,7 @@ impl SinkCounters {
             failed,
             dropped,
             pending: accepted.saturating_sub(delivered + failed + dropped),
+            spooled: self.spooled.load(Ordering::Relaxed),
             reasons: words.reasons.clone(),
             retries: self.retries.load(Ordering::Relaxed),
             last_error: words.last_error.clone(),

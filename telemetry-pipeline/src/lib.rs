@@ -33,6 +33,7 @@ mod pipeline;
 mod receipt;
 mod record;
 mod span_guard;
+mod spool;
 mod telemetry;
 mod traceparent;
 mod worker;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_queue::ArrayQueue;
 use futures_util::FutureExt as _;
 use telemetry_core::{
-    BuiltSink, Recovered, RunId, SignalSet, SinkContext, SinkEntry, SinkError, SinkOptions, TraceStore,
+    BuiltSink, Recovered, RunId, SignalSet, Sink, SinkContext, SinkEntry, SinkError, SinkOptions, TraceStore,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -16,8 +16,9 @@ use crate::assembler::{Assembler, AssemblerCounts};
 use crate::engine::{Engine, Outlet};
 use crate::error::{StartError, StartFailure, panic_text};
 use crate::ledger::{DoorCounters, Ledger, SinkCounters};
+use crate::spool::Spool;
 use crate::telemetry::{Shared, StoreHandle, StoreQueue};
-use crate::worker::{Message, Worker};
+use crate::worker::{Message, Worker, WorkerParts};
 use crate::{PipelineConfig, Telemetry};
 
 /// A sink to start: its entry and what it is built from.
@@ -236,7 +237,7 @@ impl Pipeline {
         let abandoned: Vec<String> = late.map(|worker| worker.name.to_owned()).collect();
         for sink in &self.shared.sinks {
             if abandoned.iter().any(|name| name == sink.name) {
-                let left = usize::try_from(sink.pending()).unwrap_or(usize::MAX);
+                let left = usize::try_from(sink.pending_in_memory()).unwrap_or(usize::MAX);
                 sink.drop_signals(left, "shutdown");
             }
         }
@@ -293,12 +294,6 @@ async fn live(
 ) {
     let built = AssertUnwindSafe((spec.entry.build)(&spec.context)).catch_unwind().await;
     let built = match built {
-        Ok(Ok(built)) if built.options.spool.is_some() => {
-            let error =
-                SinkError::close("this version has no spool on disk; leave the sink's spool options out");
-            let _ = report.try_send(Err(StartFailure::Build(error)));
-            return;
-        }
         Ok(Ok(built)) => built,
         Ok(Err(error)) => {
             let _ = report.try_send(Err(StartFailure::Build(error)));
@@ -310,19 +305,54 @@ async fn live(
         }
     };
     let BuiltSink { sink, interest, store, recovered, options, .. } = built;
+    let spool = match options.spool.as_ref().map(Spool::open).transpose() {
+        Ok(spool) => spool,
+        Err(error) => {
+            close_unused(spec.entry.name, sink).await;
+            let error = SinkError::close("can't use the sink's spool").source(error);
+            let _ = report.try_send(Err(StartFailure::Build(error)));
+            return;
+        }
+    };
+    let is_store = store.is_some();
     let _ = report.try_send(Ok(Built { interest, store, recovered, options: options.clone() }));
     match wait_for_go.recv() {
         Ok(Go { queue, bytes, counters, give_up_at, run }) => {
-            let sink = Some(sink);
-            Worker { sink, interest, options, run, queue, bytes, counters, give_up_at, batches: 0 }
-                .work()
-                .await;
+            let spool = spool.map(|(spool, lost)| take_over(spool, lost, &counters));
+            let parts = WorkerParts {
+                sink,
+                is_store,
+                interest,
+                options,
+                run,
+                queue,
+                bytes,
+                counters,
+                give_up_at,
+                spool,
+            };
+            Worker::new(parts).work().await;
         }
         // Another sink failed to start.
-        Err(_) => {
-            if let Err(error) = sink.shutdown().await {
-                tracing::warn!(sink = spec.entry.name, error = error.full_text(), "closing the sink failed");
-            }
-        }
+        Err(_) => close_unused(spec.entry.name, sink).await,
+    }
+}
+
+/// Counts what an earlier run left on disk.
+fn take_over(spool: Spool, lost: u64, counters: &SinkCounters) -> Spool {
+    let count = |signals: u64| usize::try_from(signals).unwrap_or(usize::MAX);
+    let signals = spool.len();
+    counters.accept(count(signals + lost));
+    counters.fail(count(lost), "spool unreadable");
+    counters.set_spooled(signals);
+    if signals + lost > 0 {
+        tracing::info!(sink = counters.name, signals, lost, "signals of an earlier run are in the spool");
+    }
+    spool
+}
+
+async fn close_unused(name: &str, sink: Box<dyn Sink>) {
+    if let Err(error) = sink.shutdown().await {
+        tracing::warn!(sink = name, error = error.full_text(), "closing the sink failed");
     }
 }

@@ -1,56 +1,45 @@
-//! A worker owns its sink: makes batches, retries what may be retried, and alone counts.
+//! Offers batches to the sink, and counts what becomes of them.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
-use telemetry_core::{
-    Action, Batch, BatchId, Chunk, RunId, SignalSet, Sink, SinkError, SinkOptions, Written,
-};
-use tokio::sync::{mpsc, oneshot, watch};
+use telemetry_core::{Action, Batch, BatchId, SignalSet, Sink, SinkError, SinkOptions, Written};
 use tokio::time::Instant;
 
 use crate::error::panic_text;
 use crate::ledger::{SinkCounters, SinkState};
-use crate::receipt::Ack;
-
-/// What a worker is sent.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Delivery(Delivery),
-    Flush(oneshot::Sender<Result<(), String>>),
-}
-
-/// A chunk on its way to one sink.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    pub(crate) chunk: Arc<Chunk>,
-    /// How many of its signals are for this sink.
-    pub(crate) signals: usize,
-    pub(crate) bytes: usize,
-    pub(crate) acks: Vec<Ack>,
-}
+use crate::worker::GiveUpAt;
+use crate::worker::work::Load;
 
 /// First wait before a retry; doubled each time.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 /// Longest wait before a retry that the destination did not ask for.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
 
-pub(crate) struct Worker {
-    pub(crate) sink: Option<Box<dyn Sink>>,
-    pub(crate) interest: SignalSet,
-    pub(crate) options: SinkOptions,
-    pub(crate) run: RunId,
-    pub(crate) queue: mpsc::Receiver<Message>,
-    pub(crate) bytes: Arc<AtomicUsize>,
-    pub(crate) counters: Arc<SinkCounters>,
-    /// Set at shutdown: when to have given up.
-    pub(crate) give_up_at: watch::Receiver<Option<Instant>>,
-    pub(crate) batches: u64,
+/// The sink and whoever talks to it.
+pub(super) struct Courier {
+    /// `None` once it has ended.
+    sink: Option<Box<dyn Sink>>,
+    is_store: bool,
+    interest: SignalSet,
+    options: SinkOptions,
+    counters: Arc<SinkCounters>,
+    give_up_at: GiveUpAt,
+}
+
+/// What became of a load. All of it that is not left is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The sink has it.
+    Delivered,
+    /// The sink does not want it, or has ended.
+    Lost,
+    /// A shutdown leaves no time; what is left of it is not counted.
+    GaveUp,
 }
 
 /// How a call of the sink ended.
@@ -60,81 +49,33 @@ enum Outcome<T> {
     Panicked(String),
 }
 
-impl Worker {
-    /// Delivers until the queue ends, then shuts the sink down.
-    pub(crate) async fn work(mut self) {
-        let mut next = None;
-        while let Some(message) = match next.take() {
-            Some(message) => Some(message),
-            None => self.queue.recv().await,
-        } {
-            match message {
-                Message::Flush(reply) => {
-                    let outcome = self.flush().await;
-                    // Nobody waits any more: fine.
-                    let _ = reply.send(outcome);
-                }
-                Message::Delivery(first) => {
-                    let deliveries = self.gather(first, &mut next).await;
-                    self.deliver(deliveries).await;
-                }
-            }
-        }
-        self.shut_down().await;
+impl Courier {
+    pub(super) fn new(
+        sink: Box<dyn Sink>,
+        is_store: bool,
+        interest: SignalSet,
+        options: SinkOptions,
+        counters: Arc<SinkCounters>,
+        give_up_at: GiveUpAt,
+    ) -> Self {
+        Self { sink: Some(sink), is_store, interest, options, counters, give_up_at }
     }
 
-    /// Collects a batch, from what is in the queue already or comes before the batch is too old.
-    async fn gather(&mut self, first: Delivery, next: &mut Option<Message>) -> Vec<Delivery> {
-        let ready_at = Instant::now() + self.options.batch_age;
-        let mut signals = first.signals;
-        let mut has_ack = !first.acks.is_empty();
-        let mut deliveries = vec![first];
-        while signals < self.options.batch_signals {
-            let message = match self.queue.try_recv() {
-                Ok(message) => Some(message),
-                // With a receipt inside nobody should wait for the batch to fill.
-                Err(_) if has_ack || self.options.batch_age.is_zero() => None,
-                Err(_) => tokio::time::timeout_at(ready_at, self.queue.recv()).await.ok().flatten(),
-            };
-            match message {
-                Some(Message::Delivery(delivery)) => {
-                    signals += delivery.signals;
-                    has_ack |= !delivery.acks.is_empty();
-                    deliveries.push(delivery);
-                }
-                other => {
-                    *next = other;
-                    break;
-                }
-            }
-        }
-        deliveries
+    /// Whether the sink has not ended.
+    pub(super) fn is_open(&self) -> bool {
+        self.sink.is_some()
     }
 
-    async fn deliver(&mut self, deliveries: Vec<Delivery>) {
-        self.batches += 1;
-        let id = BatchId { run: self.run, number: self.batches };
-        let bytes: usize = deliveries.iter().map(|delivery| delivery.bytes).sum();
-        let (chunks, acks): (Vec<_>, Vec<_>) =
-            deliveries.into_iter().map(|delivery| (delivery.chunk, delivery.acks)).unzip();
-        let stored = self.try_until_settled(id, &chunks).await;
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if stored {
-            acks.into_iter().flatten().for_each(Ack::stored);
-        }
-    }
-
-    /// Offers a batch until it is delivered or lost; says which, and counts it.
-    async fn try_until_settled(&mut self, id: BatchId, chunks: &[Arc<Chunk>]) -> bool {
+    /// Offers a load until it is delivered or lost; says which, and counts it.
+    pub(super) async fn try_until_settled(&mut self, id: BatchId, load: &Load) -> Settled {
         let started = Instant::now();
-        let mut skip = 0;
         let mut back_off = FIRST_BACK_OFF;
         let mut troubled = false;
         loop {
-            let batch = Batch::new(id, chunks, self.interest, skip);
+            let batch = Batch::new(id, &load.chunks, self.interest, load.settled.get());
             let Some(sink) = &mut self.sink else {
                 self.counters.drop_signals(batch.len(), "sink closed");
-                return false;
+                return Settled::Lost;
             };
             let limit = self.options.write_timeout;
             let error = match guarded(limit, sink.write(&batch)).await {
@@ -143,19 +84,19 @@ impl Worker {
                     if troubled {
                         tracing::info!(sink = self.counters.name, "the sink delivers again");
                     }
-                    return true;
+                    return Settled::Delivered;
                 }
                 Outcome::Done(Err(error)) => error,
                 Outcome::TimedOut(after) => SinkError::retry(format!("no answer within {after:?}")),
                 Outcome::Panicked(text) => {
                     self.counters.fail(batch.len(), "panic");
                     self.end_sink(SinkState::Failed, format!("the sink panicked: {text}"));
-                    return false;
+                    return Settled::Lost;
                 }
             };
             let stored = error.stored_signals().min(batch.len());
             self.counters.deliver(stored);
-            skip += stored;
+            load.settled.set(load.settled.get() + stored);
             let left = batch.len() - stored;
             let text = error.full_text();
             self.counters.set_error(text.clone());
@@ -168,12 +109,12 @@ impl Worker {
                         "a batch was rejected"
                     );
                     self.counters.fail(left, &text);
-                    return false;
+                    return Settled::Lost;
                 }
                 Action::Close => {
                     self.counters.fail(left, &text);
                     self.end_sink(SinkState::Closed, text);
-                    return false;
+                    return Settled::Lost;
                 }
                 Action::Retry { after } => {
                     if !troubled {
@@ -186,14 +127,13 @@ impl Worker {
                     }
                     if self.options.retry_for.is_some_and(|limit| started.elapsed() >= limit) {
                         self.counters.fail(left, &format!("retries exhausted: {text}"));
-                        return false;
+                        return Settled::Lost;
                     }
                     let jitter = rand::rng().random_range(0.5..1.0);
                     let wait = after.unwrap_or_else(|| back_off.mul_f64(jitter));
                     back_off = (back_off * 2).min(LONGEST_BACK_OFF);
                     if !self.may_wait(wait).await {
-                        self.counters.drop_signals(left, "shutdown");
-                        return false;
+                        return Settled::GaveUp;
                     }
                     self.counters.retry();
                 }
@@ -229,9 +169,18 @@ impl Worker {
         }
     }
 
-    async fn flush(&mut self) -> Result<(), String> {
+    /// Flushes the sink, until it is done or a shutdown leaves no time.
+    pub(super) async fn flush(&mut self) -> Result<(), String> {
         let Some(sink) = &mut self.sink else { return Err("the sink is closed".to_owned()) };
-        match guarded(self.options.write_timeout, sink.flush()).await {
+        let flushed = tokio::select! {
+            flushed = guarded(self.options.write_timeout, sink.flush()) => flushed,
+            // What is dropped here the sink tries again when it is shut down. A store's statement would
+            // run on and stand in its own way.
+            () = is_over(&mut self.give_up_at), if !self.is_store => {
+                return Err("the pipeline is shutting down".to_owned());
+            }
+        };
+        match flushed {
             Outcome::Done(outcome) => outcome.map_err(|error| error.full_text()),
             Outcome::TimedOut(after) => Err(format!("no answer within {after:?}")),
             Outcome::Panicked(text) => {
@@ -249,7 +198,7 @@ impl Worker {
         self.sink = None;
     }
 
-    async fn shut_down(&mut self) {
+    pub(super) async fn shut_down(&mut self) {
         let Some(sink) = self.sink.take() else { return };
         match guarded(None, sink.shutdown()).await {
             Outcome::Done(Ok(())) => self.counters.set_state(SinkState::Closed),
@@ -264,6 +213,20 @@ impl Worker {
                 self.counters.set_state(SinkState::Failed);
                 self.counters.set_error(format!("the sink panicked: {text}"));
             }
+        }
+    }
+}
+
+/// Returns once a shutdown has begun and its time to give up has come.
+pub(super) async fn is_over(give_up_at: &mut GiveUpAt) {
+    loop {
+        let deadline = *give_up_at.borrow_and_update();
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
+            changed = give_up_at.changed() => if changed.is_err() {
+                // The pipeline is gone without a shutdown: nobody waits.
+                return;
+            },
         }
     }
 }

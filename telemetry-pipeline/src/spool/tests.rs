@@ -1,0 +1,207 @@
+use std::path::Path;
+
+use super::*;
+use telemetry_core::{EventContext, LogBody, LogRecord, Severity, Timestamp, Ttl};
+
+fn log(number: usize) -> Signal {
+    Signal::Log(Arc::new(LogRecord {
+        context: EventContext::None,
+        timestamp: Timestamp::from_nanos(0),
+        body: LogBody::Message { severity: Severity::Info, message: number.to_string().into() },
+        attributes: telemetry_core::Attributes::default(),
+        service_name: None,
+        arrived: Timestamp::from_nanos(7),
+        ttl: Ttl::default(),
+    }))
+}
+
+fn logs(numbers: std::ops::Range<usize>) -> Vec<Signal> {
+    numbers.map(log).collect()
+}
+
+fn options(folder: &tempfile::TempDir, max_bytes: u64) -> SpoolOptions {
+    SpoolOptions { path: folder.path().join("spool"), max_bytes }
+}
+
+fn open(folder: &tempfile::TempDir) -> (Spool, u64) {
+    Spool::open(&options(folder, 1 << 20)).unwrap()
+}
+
+/// Reads everything, and what was lost on the way.
+fn read_all(spool: &mut Spool) -> (Vec<Signal>, u64) {
+    let (mut signals, mut lost) = (Vec::new(), 0);
+    while !spool.is_read() {
+        let taken = spool.read(1);
+        lost += taken.lost;
+        for chunk in &taken.chunks {
+            signals.extend(chunk.signals().iter().cloned());
+        }
+        spool.settle(spool.next);
+    }
+    (signals, lost)
+}
+
+fn segment_files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
+    let entries = folder.path().join("spool").read_dir().unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        paths.filter(|path| path.extension().is_some_and(|suffix| suffix == "spool")).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn what_goes_in_first_comes_out_first_and_the_space_is_given_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&folder);
+    spool.append(logs(0..100).iter()).unwrap();
+    spool.append(logs(100..200).iter()).unwrap();
+    assert_eq!(read_all(&mut spool), (logs(0..200), 0));
+    assert!(segment_files(&folder).is_empty());
+    spool.append(logs(200..300).iter()).unwrap();
+    assert_eq!(read_all(&mut spool), (logs(200..300), 0));
+}
+
+#[test]
+fn what_was_not_settled_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&folder);
+    spool.append(logs(0..10).iter()).unwrap();
+    spool.append(logs(10..20).iter()).unwrap();
+    spool.read(1);
+    spool.settle(5);
+    drop(spool);
+    let (mut spool, lost) = open(&folder);
+    assert_eq!((spool.len(), lost), (15, 0));
+    assert_eq!(read_all(&mut spool), (logs(5..20), 0));
+    drop(spool);
+    let (spool, lost) = open(&folder);
+    assert_eq!((spool.len(), spool.tail(), lost), (0, 20, 0));
+}
+
+#[test]
+fn the_bound_in_bytes_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(&options(&folder, 64 << 10)).unwrap();
+    let mut appended = 0;
+    while spool.append(logs(appended..appended + 10).iter()).is_ok() {
+        appended += 10;
+    }
+    let size: u64 = segment_files(&folder).iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(size <= 64 << 10 && size > 48 << 10, "{size}");
+    assert!(matches!(spool.append(logs(0..10).iter()), Err(AppendError::Full)));
+    // Room again once something is delivered.
+    spool.read(appended / 2);
+    spool.settle(spool.next);
+    spool.append(logs(appended..appended + 10).iter()).unwrap();
+    assert_eq!(read_all(&mut spool).1, 0);
+}
+
+#[test]
+fn a_torn_end_costs_only_its_own_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&folder);
+    spool.append(logs(0..3).iter()).unwrap();
+    drop(spool);
+    let path = segment_files(&folder).remove(0);
+    let whole = fs::read(&path).unwrap();
+    let (mut spool, _) = open(&folder);
+    spool.append(logs(3..6).iter()).unwrap();
+    drop(spool);
+    let both = fs::read(&path).unwrap();
+    for cut in [whole.len() + 1, whole.len() + HEADER, whole.len() + HEADER + 1, both.len() - 1] {
+        fs::write(&path, &both[..cut]).unwrap();
+        let (mut spool, lost) = open(&folder);
+        assert_eq!((spool.len(), lost), (3, 0), "cut at {cut}");
+        spool.append(logs(6..7).iter()).unwrap();
+        let mut expected = logs(0..3);
+        expected.extend(logs(6..7));
+        assert_eq!(read_all(&mut spool), (expected, 0), "cut at {cut}");
+        drop(spool);
+        fs::remove_file(folder.path().join("spool/cursor")).unwrap();
+    }
+    // Not even the first word was written.
+    fs::write(&path, &whole[..3]).unwrap();
+    assert_eq!(open(&folder).0.len(), 0);
+}
+
+#[test]
+fn a_damaged_payload_costs_its_record_and_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&folder);
+    for number in 0..3 {
+        spool.append(logs(number * 10..number * 10 + 10).iter()).unwrap();
+    }
+    let path = segment_files(&folder).remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let (signals, lost) = read_all(&mut spool);
+    let mut expected = logs(0..10);
+    expected.extend(logs(20..30));
+    assert_eq!((signals, lost), (expected, 10));
+}
+
+#[test]
+fn a_damaged_header_costs_the_rest_of_its_file_and_is_counted() {
+    for at in [0, MAGIC.len() + 8] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut spool, _) = Spool::open(&options(&folder, 32 << 10)).unwrap();
+        for number in 0..10 {
+            spool.append(logs(number * 10..number * 10 + 10).iter()).unwrap();
+        }
+        drop(spool);
+        let files = segment_files(&folder);
+        assert!(files.len() > 2, "{files:?}");
+        let mut bytes = fs::read(&files[0]).unwrap();
+        bytes[at] ^= 0x80;
+        fs::write(&files[0], bytes).unwrap();
+        let (mut spool, lost) = Spool::open(&options(&folder, 32 << 10)).unwrap();
+        assert_eq!((spool.len(), lost), (100, 0));
+        let (signals, lost) = read_all(&mut spool);
+        let in_first_file = files[1].file_stem().unwrap().to_str().unwrap().parse::<usize>().unwrap();
+        assert_eq!((signals, lost), (logs(in_first_file..100), in_first_file as u64));
+    }
+}
+
+#[test]
+fn files_that_were_removed_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = Spool::open(&options(&folder, 32 << 10)).unwrap();
+    for number in 0..10 {
+        spool.append(logs(number * 10..number * 10 + 10).iter()).unwrap();
+    }
+    spool.settle(0);
+    drop(spool);
+    let files = segment_files(&folder);
+    let starts_at = |path: &Path| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    fs::remove_file(&files[0]).unwrap();
+    let (spool, lost) = Spool::open(&options(&folder, 32 << 10)).unwrap();
+    assert_eq!((spool.head(), lost), (starts_at(&files[1]), starts_at(&files[1])));
+}
+
+#[test]
+fn a_second_owner_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(&folder);
+    let error = Spool::open(&options(&folder, 1 << 20)).unwrap_err().to_string();
+    assert!(error.contains(&format!("is in use (process {})", std::process::id())), "{error}");
+    drop(first);
+    open(&folder);
+}
+
+#[test]
+fn a_spool_of_a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&folder);
+    spool.append(logs(0..1).iter()).unwrap();
+    drop(spool);
+    let path = segment_files(&folder).remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[6] = b'2';
+    fs::write(&path, &bytes).unwrap();
+    let error = Spool::open(&options(&folder, 1 << 20)).unwrap_err();
+    assert!(matches!(error, SpoolError::Version { .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
