@@ -1,6 +1,6 @@
 //! The options of the three sinks.
 
-use telemetry_core::{Key, KeyKind};
+use telemetry_core::{Key, KeyKind, SpoolOptions};
 
 const fn key(name: &'static str, kind: KeyKind, default: Option<&'static str>, help: &'static str) -> Key {
     Key { name, kind, flat: None, default, help }
@@ -95,6 +95,8 @@ pub(crate) const KEYS: &[Key] = &[
     REQUEST_SIZE,
     REQUEST_BYTES,
     QUEUE_BYTES,
+    SpoolOptions::PATH,
+    SpoolOptions::SIZE,
 ];
 
 /// The options of `otel_metric`, which sends aggregates: so few and so small that neither requests nor

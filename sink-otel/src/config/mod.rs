@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_sdk::metrics::Temporality;
-use telemetry_core::{OptionError, OptionValue, Options, SinkOptions};
+use telemetry_core::{OptionError, OptionValue, Options, SinkOptions, SpoolOptions};
 
 pub(crate) use self::endpoint::Endpoint;
 pub(crate) use self::environment::Lookup;
@@ -28,6 +28,15 @@ pub(crate) enum SignalKind {
 }
 
 impl SignalKind {
+    /// The sink's name.
+    const fn sink(self) -> &'static str {
+        match self {
+            Self::Traces => "otel_trace",
+            Self::Metrics => "otel_metric",
+            Self::Logs => "otel_log",
+        }
+    }
+
     /// The word in the names of the environment variables.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -144,7 +153,7 @@ impl Config {
             request_size: read_at_least_one(options, "request_size", 2_048)?,
             request_bytes: usize::try_from(options.size("request_bytes")?.unwrap_or(4 << 20))
                 .unwrap_or(usize::MAX),
-            worker: read_worker(options)?,
+            worker: read_worker(options, signal)?,
         })
     }
 }
@@ -300,7 +309,7 @@ fn read_resource(options: &Options, variables: Variables<'_>) -> Result<Vec<(Str
     Ok(attributes)
 }
 
-fn read_worker(options: &Options) -> Result<SinkOptions, OptionError> {
+fn read_worker(options: &Options, signal: SignalKind) -> Result<SinkOptions, OptionError> {
     let defaults = SinkOptions::default();
     Ok(SinkOptions {
         batch_signals: read_at_least_one(options, "batch_size", 8_192)?,
@@ -312,6 +321,6 @@ fn read_worker(options: &Options) -> Result<SinkOptions, OptionError> {
             None => defaults.queue_bytes,
         },
         retry_for: None,
-        spool: None,
+        spool: SpoolOptions::read(options, signal.sink())?,
     })
 }

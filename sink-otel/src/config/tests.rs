@@ -46,6 +46,7 @@ fn without_anything_it_is_the_local_collector() {
     assert_eq!(config.timeout, Duration::from_secs(10));
     assert_eq!(config.compression, Compression::None);
     assert!(config.headers.0.is_empty());
+    assert_eq!(config.worker.spool, None);
     let config = metrics(&[], &[]).unwrap();
     assert_eq!(config.interval, Duration::from_secs(60));
     assert_eq!(config.temporality, Temporality::Cumulative);
@@ -244,6 +245,13 @@ fn histograms_are_switched_on_with_a_version() {
 fn an_empty_variable_is_unset() {
     let environment = [("OTEL_EXPORTER_OTLP_TIMEOUT", " "), ("OTEL_EXPORTER_OTLP_PROTOCOL", "")];
     assert_eq!(traces(&[], &environment).timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn sinks_share_a_spool_path_but_no_folder() {
+    let spool = traces(&[("spool_path", "/var/spool/telemetry")], &[]).worker.spool.unwrap();
+    assert_eq!(spool.path, std::path::Path::new("/var/spool/telemetry/otel_trace"));
+    assert_eq!(spool.max_bytes, 1 << 30);
 }
 
 #[test]

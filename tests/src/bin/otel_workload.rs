@@ -2,7 +2,7 @@
 //! what real receivers say they got.
 //!
 //! ```text
-//! otel_workload endpoint=http://127.0.0.1:4318 traces=10 [pause=5] [flush=30] [shutdown=10] [sink.key=value …]
+//! otel_workload endpoint=http://127.0.0.1:4318 traces=10 [pause=5] [spool=DIR] [flush=30] [shutdown=10] [sink.key=value …]
 //! ```
 //!
 //! `pause=N` stops after N traces until a line comes on stdin. `sink.key=value` is an option of all three sinks.
@@ -82,6 +82,7 @@ impl Arguments {
             let (key, value) = argument.split_once('=').context("arguments are key=value")?;
             match key {
                 "endpoint" => read.options.push(("endpoint".to_owned(), value.to_owned())),
+                "spool" => read.options.push(("spool_path".to_owned(), value.to_owned())),
                 "traces" => read.traces = value.parse()?,
                 "pause" => read.pause = Some(value.parse()?),
                 "flush" => read.flush = seconds(value)?,
