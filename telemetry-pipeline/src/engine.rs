@@ -11,7 +11,6 @@ use crate::Submission;
 use crate::assembler::{Assembler, Input};
 use crate::ledger::SinkCounters;
 use crate::receipt::Ack;
-use crate::record::FREE_BYTES;
 use crate::telemetry::Shared;
 use crate::worker::{Delivery, Message};
 
@@ -35,8 +34,8 @@ pub(crate) struct Outlet {
 
 /// Signals per chunk.
 const CHUNK: usize = 256;
-/// Records taken from the queue between two looks at the clock.
-const DRAIN: usize = 256;
+/// Taken at once, from this on, it is worth while to look again without a pause.
+const BUSY: usize = 256;
 /// How long the engine rests when the queue is empty but the program is busy.
 const TICK: Duration = Duration::from_millis(2);
 /// Empty ticks after which the program counts as idle.
@@ -65,9 +64,9 @@ impl Engine {
         let mut empty_ticks = 0;
         loop {
             // Read before the queue: what was pushed before the door closed is seen.
-            let closed = self.shared.closed.load(Ordering::SeqCst);
+            let closed = self.shared.gate.is_closed();
             let taken = self.drain();
-            if taken == DRAIN {
+            if taken >= BUSY {
                 continue;
             }
             self.tick();
@@ -85,31 +84,18 @@ impl Engine {
             if empty_ticks < IDLE_TICKS {
                 std::thread::park_timeout(TICK);
             } else {
-                self.shared.parked.store(true, Ordering::SeqCst);
-                if self.shared.queue.is_empty() && !self.shared.closed.load(Ordering::SeqCst) {
-                    std::thread::park_timeout(SLEEP);
-                }
-                self.shared.parked.store(false, Ordering::SeqCst);
+                self.shared.gate.park(SLEEP);
             }
         }
     }
 
-    /// Takes what is in the queue, at most some hundred records; says how many.
+    /// Takes what is in the queue; says how much.
     fn drain(&mut self) -> usize {
-        let mut taken = 0;
         let now = Timestamp::now();
-        while taken < DRAIN
-            && let Some(record) = self.shared.queue.pop()
-        {
-            taken += 1;
-            let bytes = record.payload_bytes();
-            if bytes > FREE_BYTES {
-                self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            }
-            match record.into_input() {
-                Ok(input) => self.ingest(input, now),
-                Err(request) => self.serve(*request, now),
-            }
+        let gate = Arc::clone(&self.shared.gate);
+        let (taken, requests) = gate.drain(|record| self.ingest(record.into_input(), now));
+        for request in requests {
+            self.serve(request, now);
         }
         if taken > 0 {
             self.send_chunk();

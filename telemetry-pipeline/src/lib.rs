@@ -28,6 +28,7 @@ mod deadline;
 mod engine;
 mod error;
 mod ids;
+mod lane;
 mod ledger;
 mod pipeline;
 mod receipt;

@@ -1,11 +1,10 @@
 //! Owns the threads: starts them, ends them.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, mpsc as std_mpsc};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
-use crossbeam_queue::ArrayQueue;
 use futures_util::FutureExt as _;
 use telemetry_core::{
     BuiltSink, Recovered, RunId, SignalSet, Sink, SinkContext, SinkEntry, SinkError, SinkOptions, TraceStore,
@@ -15,7 +14,8 @@ use tokio::sync::{mpsc, watch};
 use crate::assembler::{Assembler, AssemblerCounts};
 use crate::engine::{Engine, Outlet};
 use crate::error::{StartError, StartFailure, panic_text};
-use crate::ledger::{DoorCounters, Ledger, SinkCounters};
+use crate::lane::{Gate, Lane};
+use crate::ledger::{Ledger, SinkCounters};
 use crate::spool::Spool;
 use crate::telemetry::{Shared, StoreHandle, StoreQueue};
 use crate::worker::{Message, Worker, WorkerParts};
@@ -182,15 +182,10 @@ impl Pipeline {
             });
         }
         let interest = outlets.iter().fold(SignalSet::NONE, |union, outlet| union | outlet.interest);
+        let gate = Arc::new(Gate::new(config.queue_slots, config.queue_bytes, interest));
         let shared = Arc::new(Shared {
-            queue: ArrayQueue::new(config.queue_slots.max(1)),
-            bytes: AtomicUsize::new(0),
-            max_bytes: config.queue_bytes,
-            interest,
-            door: DoorCounters::default(),
-            closed: AtomicBool::new(false),
-            parked: AtomicBool::new(false),
-            engine: OnceLock::new(),
+            lanes: Lane::all(&gate),
+            gate,
             assembler: Mutex::new(AssemblerCounts::default()),
             sinks: outlets.iter().map(|outlet| Arc::clone(&outlet.counters)).collect(),
             stores,
@@ -206,8 +201,8 @@ impl Pipeline {
             // Nobody waits any more: fine.
             let _ = ended.try_send(());
         })?;
-        // Set before the door is handed out.
-        let _ = shared.engine.set(handle.thread().clone());
+        // Before the door is handed out.
+        shared.gate.serve_by(handle.thread().clone());
         let engine = Thread { name: "assembler", ended: wait };
         Ok(Self { shared, give_up_at, engine, workers, is_down: false })
     }
@@ -226,8 +221,7 @@ impl Pipeline {
     fn take_down(&mut self, within: Duration) -> ShutdownReport {
         self.is_down = true;
         let deadline = Instant::now() + within;
-        self.shared.closed.store(true, Ordering::SeqCst);
-        self.shared.wake();
+        self.shared.gate.close();
         // Workers stop retrying a little earlier, so that there is time to close.
         let spare = (within / 5).min(Duration::from_secs(2));
         let give_up_at = tokio::time::Instant::from_std(Instant::now() + within.saturating_sub(spare));

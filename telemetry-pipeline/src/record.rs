@@ -6,7 +6,6 @@ use telemetry_core::{
 };
 
 use crate::assembler::Input;
-use crate::engine::Request;
 
 /// One slot of the queue. Events lie flat in it; what is rare or large is boxed.
 #[derive(Debug)]
@@ -50,11 +49,7 @@ pub(crate) enum Record {
     },
     /// Events of a later version of the contract.
     Other(Box<(Event, Ttl)>),
-    Request(Box<Request>),
 }
-
-/// Payload above this many bytes is charged to the queue's byte budget.
-pub(crate) const FREE_BYTES: usize = 1_024;
 
 impl Record {
     pub(crate) fn from_event(event: Event, ttl: Ttl) -> Self {
@@ -84,8 +79,8 @@ impl Record {
         }
     }
 
-    /// The assembler's input, or the request that is not for the assembler.
-    pub(crate) fn into_input(self) -> Result<Input, Box<Request>> {
+    /// The assembler's input.
+    pub(crate) fn into_input(self) -> Input {
         let (event, ttl) = match self {
             Self::Start { trace_id, span_id, parent_span_id, timestamp, name, attributes, ttl } => {
                 let payload = Payload::SpanStart { name, parent_span_id };
@@ -108,9 +103,8 @@ impl Record {
                 (Event::Metric(metric), ttl)
             }
             Self::Other(boxed) => *boxed,
-            Self::Request(request) => return Err(request),
         };
-        Ok(Input::Event { event, ttl })
+        Input::Event { event, ttl }
     }
 
     /// Bytes of payload, for the budget; texts known at compile time count as well.
@@ -123,7 +117,6 @@ impl Record {
                 metric.len() + unit.len() + attributes.payload_bytes()
             }
             Self::Other(boxed) => boxed.0.attributes().payload_bytes(),
-            Self::Request(_) => 0,
         }
     }
 }
@@ -150,6 +143,6 @@ mod tests {
     fn an_event_comes_out_as_it_went_in() {
         let event = Event::metric("m", 1, "s").with_kind(MetricKind::Gauge);
         let record = Record::from_event(event.clone(), Ttl::default());
-        assert_eq!(record.into_input().unwrap(), Input::Event { event, ttl: Ttl::default() });
+        assert_eq!(record.into_input(), Input::Event { event, ttl: Ttl::default() });
     }
 }

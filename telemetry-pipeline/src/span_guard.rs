@@ -1,10 +1,13 @@
 //! Span guards: three kinds of plain events, so that starts and logs are live and survive a crash.
 
+use std::sync::Arc;
+
 use telemetry_core::{Attributes, MetricValue, Severity, SpanKey, SpanStatus, Text, Ttl, Value};
 
 use crate::clock::Anchor;
+use crate::lane::Lane;
 use crate::record::Record;
-use crate::{Entered, Telemetry, TraceParent, enter, ids};
+use crate::{Entered, TraceParent, enter, ids};
 
 /// A span that ends when this is dropped.
 ///
@@ -27,7 +30,8 @@ use crate::{Entered, Telemetry, TraceParent, enter, ids};
 #[derive(Debug)]
 #[must_use = "a span ends when its guard is dropped"]
 pub struct SpanGuard {
-    telemetry: Telemetry,
+    /// None when no sink wants anything.
+    lane: Option<Arc<Lane>>,
     key: SpanKey,
     anchor: Anchor,
     /// Whether the start was accepted and the end is still to come.
@@ -39,7 +43,7 @@ pub struct SpanGuard {
 
 impl SpanGuard {
     pub(crate) fn start(
-        telemetry: &Telemetry,
+        lane: Option<&Arc<Lane>>,
         name: Text,
         parent: Option<SpanKey>,
         attributes: Attributes,
@@ -47,8 +51,8 @@ impl SpanGuard {
         let trace_id = parent.map_or_else(ids::random_trace_id, |parent| parent.trace_id);
         let key = SpanKey::new(trace_id, ids::random_span_id());
         let anchor = Anchor::now();
-        let live = telemetry.wants_spans()
-            && telemetry.offer(Record::Start {
+        let live = lane.is_some_and(|lane| {
+            lane.offer(Record::Start {
                 trace_id,
                 span_id: key.span_id,
                 parent_span_id: parent.map(|parent| parent.span_id),
@@ -56,10 +60,16 @@ impl SpanGuard {
                 name,
                 attributes,
                 ttl: Ttl::default(),
-            });
-        let telemetry = telemetry.clone();
+            })
+        });
+        let lane = lane.map(Arc::clone);
         let panicking = std::thread::panicking();
-        Self { telemetry, key, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
+        Self { lane, key, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
+    }
+
+    /// The way to the engine, if the start was accepted.
+    fn live_lane(&self) -> Option<&Lane> {
+        self.lane.as_deref().filter(|_| self.live)
     }
 
     /// Trace and span id, to give to other tasks and processes.
@@ -79,7 +89,7 @@ impl SpanGuard {
 
     /// Starts a span below this one.
     pub fn child(&self, name: impl Into<Text>, attributes: Attributes) -> Self {
-        Self::start(&self.telemetry, name.into(), Some(self.key), attributes)
+        Self::start(self.lane.as_ref(), name.into(), Some(self.key), attributes)
     }
 
     /// Logs a line in this span.
@@ -89,8 +99,8 @@ impl SpanGuard {
 
     /// Logs a line with attributes in this span.
     pub fn log_with(&self, severity: Severity, message: impl Into<Text>, attributes: Attributes) {
-        if self.live {
-            self.telemetry.offer(Record::Log {
+        if let Some(lane) = self.live_lane() {
+            lane.offer(Record::Log {
                 trace_id: Some(self.key.trace_id),
                 span_id: Some(self.key.span_id),
                 timestamp: self.anchor.time(),
@@ -110,8 +120,8 @@ impl SpanGuard {
         unit: impl Into<Text>,
         labels: Attributes,
     ) {
-        if self.live {
-            self.telemetry.offer(Record::Metric {
+        if let Some(lane) = self.live_lane() {
+            lane.offer(Record::Metric {
                 trace_id: Some(self.key.trace_id),
                 span_id: Some(self.key.span_id),
                 timestamp: self.anchor.time(),
@@ -153,18 +163,15 @@ impl SpanGuard {
 
 impl Drop for SpanGuard {
     fn drop(&mut self) {
-        if !self.live {
-            return;
-        }
-        if std::thread::panicking() && !self.panicking {
-            self.status = SpanStatus::Error;
-        }
-        self.telemetry.offer(Record::End {
+        let attributes = std::mem::take(&mut self.attributes).into();
+        let Some(lane) = self.live_lane() else { return };
+        let panicked = std::thread::panicking() && !self.panicking;
+        lane.offer(Record::End {
             trace_id: self.key.trace_id,
             span_id: self.key.span_id,
             timestamp: self.anchor.time(),
-            status: self.status,
-            attributes: std::mem::take(&mut self.attributes).into(),
+            status: if panicked { SpanStatus::Error } else { self.status },
+            attributes,
             ttl: Ttl::default(),
         });
     }

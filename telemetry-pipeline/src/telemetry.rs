@@ -1,18 +1,18 @@
 //! The door: all that instrumented code holds.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_queue::ArrayQueue;
 use telemetry_core::{Attributes, Event, EventContext, SignalSet, SpanKey, Text, TraceStore, Ttl};
 use tokio::sync::oneshot;
 
 use crate::assembler::AssemblerCounts;
 use crate::engine::Request;
-use crate::ledger::{DoorCounters, Ledger, SinkCounters, SinkState};
+use crate::lane::{self, Gate, Lane};
+use crate::ledger::{Ledger, SinkCounters, SinkState};
 use crate::receipt::{Receipt, receipt};
-use crate::record::{FREE_BYTES, Record};
+use crate::record::Record;
 use crate::{SpanGuard, Submission, SubmitError, TraceParent, current_span};
 
 /// The door of the pipeline: a cheap clone, all that instrumented code holds.
@@ -32,15 +32,8 @@ pub struct Telemetry(Option<Arc<Shared>>);
 /// What the door shares with the engine.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) queue: ArrayQueue<Record>,
-    pub(crate) bytes: AtomicUsize,
-    pub(crate) max_bytes: usize,
-    pub(crate) interest: SignalSet,
-    pub(crate) door: DoorCounters,
-    pub(crate) closed: AtomicBool,
-    /// Whether the engine sleeps until it is woken; only then a push wakes it.
-    pub(crate) parked: AtomicBool,
-    pub(crate) engine: OnceLock<std::thread::Thread>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) lanes: Vec<Arc<Lane>>,
     pub(crate) assembler: Mutex<AssemblerCounts>,
     pub(crate) sinks: Vec<Arc<SinkCounters>>,
     pub(crate) stores: Vec<StoreQueue>,
@@ -78,50 +71,6 @@ impl FlushReport {
     }
 }
 
-impl Shared {
-    /// Puts a record into the queue, or gives it back when there is no room.
-    fn push(&self, record: Record) -> Result<(), Record> {
-        let bytes = record.payload_bytes();
-        if bytes > FREE_BYTES {
-            let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-            if before + bytes > self.max_bytes {
-                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-                return Err(record);
-            }
-        }
-        self.queue.push(record).inspect_err(|record| {
-            let bytes = record.payload_bytes();
-            if bytes > FREE_BYTES {
-                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            }
-        })?;
-        // Sequentially consistent with the engine's store and its look at the queue: no wake-up is lost.
-        if self.parked.load(Ordering::SeqCst) {
-            self.wake();
-        }
-        Ok(())
-    }
-
-    pub(crate) fn wake(&self) {
-        if let Some(engine) = self.engine.get() {
-            engine.unpark();
-        }
-    }
-
-    /// Pushes what in-process code logs: never blocks, counts what is refused.
-    fn offer(&self, record: Record) -> bool {
-        if self.closed.load(Ordering::Relaxed) {
-            self.door.refused_closed.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        let accepted = self.push(record).is_ok();
-        if !accepted {
-            self.door.refused_full.fetch_add(1, Ordering::Relaxed);
-        }
-        accepted
-    }
-}
-
 impl Telemetry {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self(Some(shared))
@@ -139,7 +88,7 @@ impl Telemetry {
 
     /// The signals that some sink wants.
     pub fn interest(&self) -> SignalSet {
-        self.0.as_ref().map_or(SignalSet::NONE, |shared| shared.interest)
+        self.0.as_ref().map_or(SignalSet::NONE, |shared| shared.gate.interest)
     }
 
     /// The service this process is; may be empty.
@@ -155,7 +104,7 @@ impl Telemetry {
 
     /// Logs an event that stores keep for `ttl`.
     pub fn log_event_with_ttl(&self, event: Event, ttl: Ttl) {
-        let Some(shared) = self.wanted() else { return };
+        let Some(lane) = self.lane() else { return };
         let event = match event.context() {
             EventContext::None => match current_span() {
                 Some(span) => event.in_context(EventContext::Span(span)),
@@ -163,22 +112,13 @@ impl Telemetry {
             },
             EventContext::Trace(_) | EventContext::Span(_) => event,
         };
-        shared.offer(Record::from_event(event, ttl));
+        lane.offer(Record::from_event(event, ttl));
     }
 
-    /// The pipeline, if some sink wants anything at all.
-    fn wanted(&self) -> Option<&Arc<Shared>> {
-        self.0.as_ref().filter(|shared| !shared.interest.is_empty())
-    }
-
-    /// Offers a record for a span guard; says whether it was accepted.
-    pub(crate) fn offer(&self, record: Record) -> bool {
-        self.wanted().is_some_and(|shared| shared.offer(record))
-    }
-
-    /// Whether a span would be seen by any sink.
-    pub(crate) fn wants_spans(&self) -> bool {
-        self.wanted().is_some()
+    /// This thread's lane, if some sink wants anything at all.
+    fn lane(&self) -> Option<&Arc<Lane>> {
+        let shared = self.0.as_ref().filter(|shared| !shared.gate.interest.is_empty())?;
+        Some(lane::of_thread(&shared.lanes))
     }
 
     /// Submits all of `submissions`, or none. Nothing is filled in; the receipt completes once every
@@ -190,8 +130,9 @@ impl Telemetry {
     pub fn submit(&self, submissions: Vec<Submission>) -> Result<Receipt, SubmitError> {
         let Some(shared) = &self.0 else { return Err(SubmitError::Closed(submissions)) };
         let count = submissions.len() as u64;
-        if shared.closed.load(Ordering::Relaxed) {
-            shared.door.refused_closed.fetch_add(count, Ordering::Relaxed);
+        let door = &shared.gate.door;
+        if shared.gate.is_closed() {
+            door.refused_closed.fetch_add(count, Ordering::Relaxed);
             return Err(SubmitError::Closed(submissions));
         }
         let is_full = |store: &StoreQueue| {
@@ -199,24 +140,17 @@ impl Telemetry {
                 && store.bytes.load(Ordering::Relaxed) > store.max_bytes
         };
         if shared.stores.iter().any(is_full) {
-            shared.door.refused_full.fetch_add(count, Ordering::Relaxed);
+            door.refused_full.fetch_add(count, Ordering::Relaxed);
             return Err(SubmitError::Full(submissions));
         }
         let (receipt, acks) = receipt(shared.stores.len());
-        let request = Request::Submit { submissions, acks };
-        match shared.push(Record::Request(Box::new(request))) {
-            Ok(()) => {
-                shared.wake();
-                Ok(receipt)
-            }
-            Err(record) => {
-                shared.door.refused_full.fetch_add(count, Ordering::Relaxed);
-                let submissions = match record.into_input() {
-                    Err(request) => match *request {
-                        Request::Submit { submissions, .. } => submissions,
-                        Request::Flush { .. } => Vec::new(),
-                    },
-                    Ok(_) => Vec::new(),
+        match shared.gate.request(Request::Submit { submissions, acks }) {
+            Ok(()) => Ok(receipt),
+            Err(request) => {
+                door.refused_full.fetch_add(count, Ordering::Relaxed);
+                let submissions = match request {
+                    Request::Submit { submissions, .. } => submissions,
+                    Request::Flush { .. } => Vec::new(),
                 };
                 Err(SubmitError::Full(submissions))
             }
@@ -225,17 +159,17 @@ impl Telemetry {
 
     /// Starts a span: a child of the [current span](current_span), or the root of a new trace.
     pub fn span(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self, name.into(), current_span(), attributes)
+        SpanGuard::start(self.lane(), name.into(), current_span(), attributes)
     }
 
     /// Starts a span below `parent`, which may be in another task or thread.
     pub fn span_below(&self, parent: SpanKey, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self, name.into(), Some(parent), attributes)
+        SpanGuard::start(self.lane(), name.into(), Some(parent), attributes)
     }
 
     /// Starts the root of a new trace, whatever the current span is.
     pub fn root_span(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self, name.into(), None, attributes)
+        SpanGuard::start(self.lane(), name.into(), None, attributes)
     }
 
     /// Continues a trace that another process began: a span below the caller's (W3C Trace Context).
@@ -247,17 +181,15 @@ impl Telemetry {
     ) -> SpanGuard {
         let header = (Text::Borrowed("traceparent"), remote.to_string().into());
         let attributes = attributes.into_iter().chain([header]).collect();
-        SpanGuard::start(self, name.into(), Some(remote.parent), attributes)
+        SpanGuard::start(self.lane(), name.into(), Some(remote.parent), attributes)
     }
 
     /// Waits, at most `within`, until everything logged before is as durable as each sink can make it.
     pub async fn flush(&self, within: Duration) -> FlushReport {
         let Some(shared) = &self.0 else { return FlushReport::default() };
         let (replies, answers): (Vec<_>, Vec<_>) = shared.sinks.iter().map(|_| oneshot::channel()).unzip();
-        let request = Request::Flush { replies };
         let mut report = FlushReport::default();
-        let pushed = shared.push(Record::Request(Box::new(request))).is_ok();
-        shared.wake();
+        let pushed = shared.gate.request(Request::Flush { replies }).is_ok();
         let deadline = std::time::Instant::now() + within;
         for (sink, answer) in shared.sinks.iter().zip(answers) {
             let outcome = if pushed { crate::deadline::at(deadline, answer).await } else { None };
@@ -275,7 +207,7 @@ impl Telemetry {
     pub fn ledger(&self) -> Ledger {
         let Some(shared) = &self.0 else { return Ledger::default() };
         let assembler = *shared.assembler.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut door = shared.door.read();
+        let mut door = shared.gate.door.read();
         door.accepted = assembler.inputs;
         Ledger { door, assembler, sinks: shared.sinks.iter().map(|sink| sink.read()).collect() }
     }
