@@ -61,10 +61,19 @@ pub(crate) async fn migrate(db: &mut SqliteConnection, path: &Path) -> Result<()
         FileKind::Ours(version) if version <= VERSION => version,
         kind => return Err(refusal(kind, path)),
     };
-    if version == VERSION {
+    if version == VERSION && has_views(db).await.map_err(failed)? {
         return Ok(());
     }
-    apply(db, version).await.map_err(failed)
+    apply(db, version, STEPS).await.map_err(failed)
+}
+
+/// Whether the file has the views as they are now. They hold no data: better ones replace them without
+/// a new version.
+async fn has_views(db: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT sql FROM sqlite_schema WHERE type = 'view'";
+    let stored: Vec<String> = sqlx::query_scalar(sql).fetch_all(db).await?;
+    let views = views::sql();
+    Ok(views::statements(&views).all(|view| stored.iter().any(|stored| stored == view)))
 }
 
 /// Why a file can't be used.
@@ -83,14 +92,78 @@ pub(crate) fn refusal(kind: FileKind, path: &Path) -> OpenError {
     }
 }
 
-async fn apply(db: &mut SqliteConnection, version: i64) -> Result<(), sqlx::Error> {
+/// Takes the steps after `version`, all in one transaction, and makes the views anew.
+async fn apply(db: &mut SqliteConnection, version: i64, steps: &[&'static str]) -> Result<(), sqlx::Error> {
     let mut transaction = db.begin_with("BEGIN IMMEDIATE").await?;
+    // First: a step may change a table that a view names.
+    sqlx::raw_sql(views::DROP).execute(&mut *transaction).await?;
     let done = usize::try_from(version).unwrap_or(0);
-    for &step in STEPS.iter().skip(done) {
+    for &step in steps.iter().skip(done) {
         sqlx::raw_sql(step).execute(&mut *transaction).await?;
     }
     sqlx::raw_sql(AssertSqlSafe(views::sql())).execute(&mut *transaction).await?;
-    let stamp = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};");
+    let latest = steps.len();
+    let stamp = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {latest};");
     sqlx::raw_sql(AssertSqlSafe(stamp)).execute(&mut *transaction).await?;
     transaction.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::ConnectOptions as _;
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    async fn fresh() -> SqliteConnection {
+        let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
+        let mut db = options.connect().await.unwrap();
+        migrate(&mut db, Path::new("memory")).await.unwrap();
+        db
+    }
+
+    async fn number(db: &mut SqliteConnection, sql: &'static str) -> i64 {
+        sqlx::query_scalar(sql).fetch_one(db).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_step_more_takes_every_older_file_forward_and_keeps_its_rows() {
+        let mut db = fresh().await;
+        sqlx::raw_sql("INSERT INTO service VALUES (1, 'chat', 1)").execute(&mut db).await.unwrap();
+        let steps = [
+            STEPS[0],
+            "ALTER TABLE service RENAME COLUMN name TO label; ALTER TABLE service RENAME COLUMN label TO name; \
+                                ALTER TABLE service ADD COLUMN host TEXT",
+        ];
+        apply(&mut db, VERSION, &steps).await.unwrap();
+        assert_eq!(recognise(&mut db).await.unwrap(), FileKind::Ours(2));
+        assert_eq!(
+            number(&mut db, "SELECT count(*) FROM service WHERE name = 'chat' AND host IS NULL").await,
+            1
+        );
+        assert_eq!(number(&mut db, "SELECT count(*) FROM spans").await, 0, "the views are there");
+        let newer = migrate(&mut db, Path::new("store.db")).await.unwrap_err().to_string();
+        assert_eq!(
+            newer,
+            "`store.db` has schema version 2, this program knows versions up to 1; upgrade the program"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_step_that_fails_leaves_the_file_as_it_was() {
+        let mut db = fresh().await;
+        let steps = [STEPS[0], "CREATE TABLE half (id INTEGER); CREATE TABLE service (id INTEGER)"];
+        assert!(apply(&mut db, VERSION, &steps).await.is_err());
+        assert_eq!(recognise(&mut db).await.unwrap(), FileKind::Ours(VERSION));
+        assert_eq!(number(&mut db, "SELECT count(*) FROM sqlite_schema WHERE name = 'half'").await, 0);
+        assert!(has_views(&mut db).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn views_of_an_earlier_build_are_replaced() {
+        let mut db = fresh().await;
+        sqlx::raw_sql("DROP VIEW logs; CREATE VIEW logs AS SELECT 1").execute(&mut db).await.unwrap();
+        assert!(!has_views(&mut db).await.unwrap());
+        migrate(&mut db, Path::new("memory")).await.unwrap();
+        assert!(has_views(&mut db).await.unwrap());
+    }
 }

@@ -52,6 +52,15 @@ fn shorthands() -> Vec<(&'static str, String)> {
 const NOW: &str = "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000000 + \
                    CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000000)";
 
+/// Drops the views, whichever there are.
+pub(super) const DROP: &str = "DROP VIEW IF EXISTS traces; DROP VIEW IF EXISTS spans; \
+     DROP VIEW IF EXISTS span_events; DROP VIEW IF EXISTS logs; DROP VIEW IF EXISTS metrics;";
+
+/// The statements of [`sql`], as SQLite keeps them.
+pub(super) fn statements(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(';').filter_map(|statement| statement.find("CREATE VIEW").map(|start| &statement[start..]))
+}
+
 /// The statements that make the views.
 pub(super) fn sql() -> String {
     let mut text = include_str!("views.sql").replace("$NOW", NOW);

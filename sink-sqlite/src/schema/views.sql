@@ -1,12 +1,6 @@
 -- The SQL interface: the reference's tables as views, and `logs` and `metrics` beside them.
 -- Expired data is not in them. Readable with SQLite 3.40.
 
-DROP VIEW IF EXISTS traces;
-DROP VIEW IF EXISTS spans;
-DROP VIEW IF EXISTS span_events;
-DROP VIEW IF EXISTS logs;
-DROP VIEW IF EXISTS metrics;
-
 CREATE VIEW traces AS
 SELECT
     lower(hex(t.trace_id)) AS trace_id,
@@ -69,18 +63,31 @@ SELECT
 FROM metric_point p JOIN metric_series m ON m.id = p.series LEFT JOIN trace t ON t.id = p.trace
 WHERE coalesce(t.expires, p.expires) > $NOW;
 
+-- Two halves, so that the logs of a trace are found by its index.
 CREATE VIEW logs AS
 SELECT
     l.id AS id,
-    CASE WHEN l.trace IS NOT NULL THEN lower(hex(t.trace_id)) END AS trace_id,
+    lower(hex(t.trace_id)) AS trace_id,
     CASE WHEN l.span_id IS NOT NULL THEN printf('%016x', l.span_id) END AS span_id,
     $TIME(l.time) AS timestamp,
     $SEVERITY(l.severity) AS severity,
     l.body AS message,
     l.attributes AS attributes,
     (SELECT name FROM service WHERE id = l.service) AS service_name
-FROM log_row l LEFT JOIN trace t ON t.id = l.trace
-WHERE coalesce(l.expires, t.expires) > $NOW;
+FROM trace t JOIN log_row l ON l.trace = t.id
+WHERE t.expires > $NOW
+UNION ALL
+SELECT
+    l.id,
+    NULL,
+    NULL,
+    $TIME(l.time),
+    $SEVERITY(l.severity),
+    l.body,
+    l.attributes,
+    (SELECT name FROM service WHERE id = l.service)
+FROM log_row l
+WHERE l.trace IS NULL AND l.expires > $NOW;
 
 CREATE VIEW metrics AS
 SELECT
@@ -90,8 +97,21 @@ SELECT
     m.labels AS labels,
     $TIME(p.time) AS timestamp,
     p.value AS value,
-    CASE WHEN p.trace IS NOT NULL THEN lower(hex(t.trace_id)) END AS trace_id,
+    lower(hex(t.trace_id)) AS trace_id,
     CASE WHEN p.span_id IS NOT NULL THEN printf('%016x', p.span_id) END AS span_id,
     (SELECT name FROM service WHERE id = m.service) AS service_name
-FROM metric_point p JOIN metric_series m ON m.id = p.series LEFT JOIN trace t ON t.id = p.trace
-WHERE p.expires > $NOW;
+FROM trace t JOIN metric_point p ON p.trace = t.id JOIN metric_series m ON m.id = p.series
+WHERE t.expires > $NOW
+UNION ALL
+SELECT
+    p.id,
+    m.canonical,
+    m.unit,
+    m.labels,
+    $TIME(p.time),
+    p.value,
+    NULL,
+    NULL,
+    (SELECT name FROM service WHERE id = m.service)
+FROM metric_point p JOIN metric_series m ON m.id = p.series
+WHERE p.trace IS NULL AND p.expires > $NOW;
