@@ -182,6 +182,7 @@ impl Line {
             service_name: self.service(),
             arrived: Timestamp::default(),
             ttl: Ttl::default(),
+            stream: None,
         }
     }
 }

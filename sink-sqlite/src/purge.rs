@@ -58,6 +58,8 @@ pub(crate) async fn step(
          (SELECT series, time, id FROM metric_point WHERE trace IS NULL AND expires <= ?1 LIMIT ?2)",
         "DELETE FROM end_waiting WHERE (trace_id, span_id) IN \
          (SELECT trace_id, span_id FROM end_waiting WHERE arrived + ttl * 1000000000 <= ?1 LIMIT ?2)",
+        "DELETE FROM stream_mark WHERE stream IN \
+         (SELECT stream FROM stream_mark WHERE expires <= ?1 LIMIT ?2)",
     ] {
         let done = sqlx::query(sql).bind(now.as_nanos()).bind(STEP).execute(&mut *transaction).await?;
         deleted += done.rows_affected();

@@ -70,6 +70,7 @@ impl SharedDatabase {
                 service_name: None,
                 arrived: Timestamp::default(),
                 ttl: Ttl::default(),
+                stream: None,
             }
         };
         rows.iter().map(point).collect()

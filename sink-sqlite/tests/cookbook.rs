@@ -8,8 +8,7 @@ use std::process::Command;
 
 use support::Database;
 use telemetry_core::{
-    Attributes, EventContext, LogBody, MetricPoint, Severity, Signal, Span, SpanState, SpanStatus, Timestamp,
-    attrs,
+    Attributes, EventContext, LogBody, MetricPoint, Severity, Signal, Span, SpanState, SpanStatus, attrs,
 };
 use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 

@@ -45,7 +45,7 @@ pub use registry::{
     BoxFuture, BuildFn, BuiltSink, Recovered, Registered, Registry, RegistryError, SinkContext, SinkEntry,
     SinkOptions, SpoolOptions,
 };
-pub use signal::{LogBody, LogRecord, MetricPoint, Origin, Signal, SignalSet, WaitingEnd};
+pub use signal::{LogBody, LogRecord, MetricPoint, Origin, Signal, SignalSet, StreamMark, WaitingEnd};
 pub use sink::{Action, Sink, SinkError, Written};
 pub use span::{Span, SpanEvent, SpanKind, SpanState, SpanStatus, Trace};
 pub use store::{Pages, QueryError, TraceStore};

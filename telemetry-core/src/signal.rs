@@ -101,6 +101,19 @@ pub struct MetricPoint {
     pub arrived: Timestamp,
     /// How long stores keep it, from `arrived`.
     pub ttl: Ttl,
+    /// Where the cumulative stream it was counted from stands now; stores keep it in the same commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Arc<StreamMark>>,
+}
+
+/// The latest reading of a cumulative stream that came by OTLP: what its next point is counted from,
+/// also after a restart. Stores keep the latest mark of each stream as long as its point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamMark {
+    /// The stream: a hash of all that tells it from others.
+    pub stream: u128,
+    /// The reading, in a form that only the receiver reads.
+    pub state: Text,
 }
 
 /// The end of a span whose start has not come.

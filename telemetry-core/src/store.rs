@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures_core::Stream;
 
 use crate::query::{LogQuery, MetricQuery, MetricSeries, SpanQuery, SpanTree, TraceQuery, TreeQuery};
-use crate::{LogRecord, Span, SpanKey, Trace, TraceId};
+use crate::{LogRecord, Span, SpanKey, StreamMark, Trace, TraceId};
 
 /// An answer in pages. Owns what it needs and holds nothing open between pages, so a slow reader
 /// costs the store nothing; dropping it cancels the query.
@@ -39,6 +39,9 @@ pub trait TraceStore: Send + Sync + 'static {
 
     /// One series per label set and unit; empty for an unknown metric.
     async fn query_metrics(&self, query: MetricQuery) -> Result<Vec<MetricSeries>, QueryError>;
+
+    /// The latest marks of those of `streams` that are known, in any order.
+    async fn stream_marks(&self, streams: &[u128]) -> Result<Vec<StreamMark>, QueryError>;
 
     /// Whether the store can commit now; `Err` says why not.
     async fn health(&self) -> Result<(), QueryError>;

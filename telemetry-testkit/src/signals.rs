@@ -126,6 +126,7 @@ pub fn metric_point(
         service_name: None,
         arrived: at(time),
         ttl: long(),
+        stream: None,
     }
 }
 

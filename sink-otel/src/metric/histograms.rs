@@ -127,6 +127,7 @@ mod tests {
             service_name: None,
             arrived: Timestamp::from_nanos(0),
             ttl: Ttl::default(),
+            stream: None,
         }
     }
 

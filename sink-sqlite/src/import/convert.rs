@@ -94,6 +94,7 @@ impl Converter {
                 service_name,
                 arrived,
                 ttl,
+                stream: None,
             }));
         }
         let body = said.unwrap_or_else(|| LogBody::SpanEvent { name: name.to_owned().into() });

@@ -111,6 +111,7 @@ impl Session {
                 service_name: self.services.name(row.try_get_unchecked(5)?),
                 arrived: arrival(timestamp, row.try_get_unchecked(8)?),
                 ttl: ttl_of(row.try_get_unchecked(9)?),
+                stream: None,
             };
             Ok((row.try_get_unchecked(0)?, point))
         };

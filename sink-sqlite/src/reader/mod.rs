@@ -4,6 +4,7 @@
 //! neither the write-ahead log nor a connection.
 
 mod events;
+mod marks;
 mod matching;
 mod order;
 mod spans;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use telemetry_core::query::{
     LogQuery, MetricQuery, MetricSeries, SpanQuery, SpanTree, TraceQuery, TreeQuery,
 };
-use telemetry_core::{LogRecord, Pages, QueryError, Span, SpanKey, Trace, TraceId, TraceStore};
+use telemetry_core::{LogRecord, Pages, QueryError, Span, SpanKey, StreamMark, Trace, TraceId, TraceStore};
 
 use super::Reader;
 
@@ -36,6 +36,10 @@ impl TraceStore for Reader {
 
     async fn query_metrics(&self, query: MetricQuery) -> Result<Vec<MetricSeries>, QueryError> {
         self.within(self.metrics(query)).await
+    }
+
+    async fn stream_marks(&self, streams: &[u128]) -> Result<Vec<StreamMark>, QueryError> {
+        self.within(self.marks(streams)).await
     }
 
     async fn health(&self) -> Result<(), QueryError> {

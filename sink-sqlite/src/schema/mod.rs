@@ -12,11 +12,11 @@ use crate::OpenError;
 const APPLICATION_ID: i64 = 0x4c6c_5472;
 
 /// The steps from an empty file to the latest schema; step `i` leads to version `i + 1`.
-const STEPS: &[&str] = &[include_str!("v1.sql")];
+const STEPS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
 
 /// The latest schema version.
-pub(crate) const VERSION: i64 = 1;
-const _: () = assert!(STEPS.len() == 1, "a step more is a version more");
+pub(crate) const VERSION: i64 = 2;
+const _: () = assert!(STEPS.len() == 2, "a step more is a version more");
 
 /// What a file is, from its header alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +129,11 @@ mod tests {
     async fn a_step_more_takes_every_older_file_forward_and_keeps_its_rows() {
         let mut db = fresh().await;
         sqlx::raw_sql("INSERT INTO service VALUES (1, 'chat', 1)").execute(&mut db).await.unwrap();
-        let steps = [
-            STEPS[0],
-            "ALTER TABLE service RENAME COLUMN name TO label; ALTER TABLE service RENAME COLUMN label TO name; \
-                                ALTER TABLE service ADD COLUMN host TEXT",
-        ];
+        let step = "ALTER TABLE service RENAME COLUMN name TO label; ALTER TABLE service RENAME COLUMN label TO name; \
+                    ALTER TABLE service ADD COLUMN host TEXT";
+        let steps = [STEPS, &[step]].concat();
         apply(&mut db, VERSION, &steps).await.unwrap();
-        assert_eq!(recognise(&mut db).await.unwrap(), FileKind::Ours(2));
+        assert_eq!(recognise(&mut db).await.unwrap(), FileKind::Ours(VERSION + 1));
         assert_eq!(
             number(&mut db, "SELECT count(*) FROM service WHERE name = 'chat' AND host IS NULL").await,
             1
@@ -144,14 +142,15 @@ mod tests {
         let newer = migrate(&mut db, Path::new("store.db")).await.unwrap_err().to_string();
         assert_eq!(
             newer,
-            "`store.db` has schema version 2, this program knows versions up to 1; upgrade the program"
+            "`store.db` has schema version 3, this program knows versions up to 2; upgrade the program"
         );
     }
 
     #[tokio::test]
     async fn a_step_that_fails_leaves_the_file_as_it_was() {
         let mut db = fresh().await;
-        let steps = [STEPS[0], "CREATE TABLE half (id INTEGER); CREATE TABLE service (id INTEGER)"];
+        let step = "CREATE TABLE half (id INTEGER); CREATE TABLE service (id INTEGER)";
+        let steps = [STEPS, &[step]].concat();
         assert!(apply(&mut db, VERSION, &steps).await.is_err());
         assert_eq!(recognise(&mut db).await.unwrap(), FileKind::Ours(VERSION));
         assert_eq!(number(&mut db, "SELECT count(*) FROM sqlite_schema WHERE name = 'half'").await, 0);

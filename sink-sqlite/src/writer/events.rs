@@ -1,7 +1,7 @@
 //! Logs and measurements.
 
 use sqlx::{Row as _, SqliteConnection};
-use telemetry_core::{LogBody, MetricPoint, MetricValue, canonical_name};
+use telemetry_core::{LogBody, MetricPoint, MetricValue, StreamMark, canonical_name};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::plan::Plan;
@@ -14,6 +14,7 @@ use crate::statement::{ManyRows, Values};
 pub(super) struct Statements {
     logs: ManyRows,
     points: ManyRows,
+    marks: ManyRows,
 }
 
 impl Statements {
@@ -30,10 +31,16 @@ impl Statements {
                 9,
                 "",
             ),
+            marks: ManyRows::new(
+                "INSERT INTO stream_mark (stream, state, expires) VALUES",
+                3,
+                "ON CONFLICT (stream) DO UPDATE SET state = excluded.state, expires = excluded.expires",
+            ),
         }
     }
 
-    /// Stores the logs and measurements of a batch, numbered in the order of their arrival.
+    /// Stores the logs and measurements of a batch, numbered in the order of their arrival, and where the
+    /// streams they were counted from stand.
     pub(super) async fn store(
         &self,
         db: &mut SqliteConnection,
@@ -66,6 +73,15 @@ impl Statements {
         for (_, _, point) in &plan.points {
             series.push(series_of(db, point, state).await?);
         }
+        let marked = plan.points.iter().filter_map(|(_, _, point)| Some((point.stream.as_deref()?, point)));
+        let marks: Vec<(&StreamMark, _)> = marked.collect();
+        self.marks
+            .execute(&mut *db, marks.into_iter(), |values, (mark, point)| {
+                values.add(mark.stream.to_be_bytes().to_vec());
+                values.add(mark.state.clone().into_owned());
+                values.add(point.expires().as_nanos());
+            })
+            .await?;
         self.points
             .execute(db, plan.points.iter().zip(series), |values, ((place, trace, point), series)| {
                 values.add(series);

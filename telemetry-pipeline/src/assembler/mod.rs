@@ -192,6 +192,7 @@ impl Assembler {
             service_name: None,
             arrived: now,
             ttl,
+            stream: None,
         };
         let point = Arc::new(point);
         if let Some(key) = context.span_key() {

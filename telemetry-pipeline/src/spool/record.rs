@@ -110,7 +110,8 @@ mod tests {
     use std::sync::Arc;
     use telemetry_core::{
         EventContext, LogBody, LogRecord, MetricKind, MetricPoint, MetricValue, Severity, Span, SpanEvent,
-        SpanId, SpanKey, SpanKind, SpanState, SpanStatus, Timestamp, TraceId, Ttl, Value, WaitingEnd, attrs,
+        SpanId, SpanKey, SpanKind, SpanState, SpanStatus, StreamMark, Timestamp, TraceId, Ttl, Value,
+        WaitingEnd, attrs,
     };
 
     fn every_kind_of_signal() -> Vec<Signal> {
@@ -141,6 +142,7 @@ mod tests {
             service_name: None,
             arrived: late,
             ttl,
+            stream: Some(Arc::new(StreamMark { stream: u128::MAX, state: "{}".into() })),
         });
         let span = Span {
             parent_span_id: SpanId::from_u64(u64::MAX),

@@ -11,7 +11,7 @@ use telemetry_core::query::{
 };
 use telemetry_core::{
     Attributes, Instruments, LogRecord, MetricKind, MetricPoint, MetricValue, Pages, QueryError, Span,
-    SpanEvent, SpanKey, Trace, TraceId, TraceStore, canonical_name, known_metric,
+    SpanEvent, SpanKey, StreamMark, Trace, TraceId, TraceStore, canonical_name, known_metric,
 };
 
 use super::MemoryStore;
@@ -125,6 +125,11 @@ impl TraceStore for MemoryStore {
             }
         });
         Ok(answer.collect())
+    }
+
+    async fn stream_marks(&self, streams: &[u128]) -> Result<Vec<StreamMark>, QueryError> {
+        let inner = self.lock();
+        Ok(streams.iter().filter_map(|stream| inner.contents.mark(*stream, inner.now())).cloned().collect())
     }
 
     async fn health(&self) -> Result<(), QueryError> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use telemetry_core::{
-    LogRecord, MetricPoint, Signal, Span, SpanEvent, SpanKey, SpanKind, SpanState, Timestamp, TraceId,
-    WaitingEnd,
+    LogRecord, MetricPoint, Signal, Span, SpanEvent, SpanKey, SpanKind, SpanState, StreamMark, Timestamp,
+    TraceId, WaitingEnd,
 };
 
 /// Everything stored.
@@ -149,6 +149,16 @@ impl Contents {
             SpanEvent::Metric(point) => Some(&**point),
             SpanEvent::Log(_) => None,
         })
+    }
+
+    /// The mark of the stream's latest point, unless that has expired.
+    pub(super) fn mark(&self, stream: u128, now: Timestamp) -> Option<&StreamMark> {
+        let mut latest = self.events.iter().rev().filter_map(|event| match event {
+            SpanEvent::Metric(point) => Some((point, point.stream.as_deref()?)),
+            SpanEvent::Log(_) => None,
+        });
+        let (point, mark) = latest.find(|(_, mark)| mark.stream == stream)?;
+        (point.expires() > now).then_some(mark)
     }
 
     fn lives(&self, trace: TraceId, now: Timestamp) -> bool {

@@ -163,6 +163,7 @@ fn any_metric() -> impl Strategy<Value = Signal> {
                 service_name: None,
                 arrived: at(20_000),
                 ttl: long(),
+                stream: None,
             }))
         },
     )

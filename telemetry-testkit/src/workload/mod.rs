@@ -209,6 +209,7 @@ impl Moment {
                     service_name: None,
                     arrived: time,
                     ttl,
+                    stream: None,
                 });
                 if let Some(span) = context.span_key().and_then(|key| open.get_mut(&key)) {
                     span.events.push(SpanEvent::Metric(Arc::clone(&point)));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use telemetry_core::query::{Aggregation, LabelMatcher, MatcherOp, MetricQuery, QueryType};
-use telemetry_core::{Attributes, MetricKind, MetricPoint, MetricValue, Signal, Timestamp, attrs};
+use telemetry_core::{
+    Attributes, MetricKind, MetricPoint, MetricValue, Signal, StreamMark, Timestamp, Ttl, attrs,
+};
 
 use crate::signals::{at, metric, metric_point};
 use crate::store_kit::Stage;
@@ -206,4 +208,21 @@ pub async fn an_unknown_metric_or_an_empty_window_is_empty(stage: &mut Stage) {
     assert_eq!(stage.metrics(MetricQuery { start: at(5), end: at(1), ..all_of("requests") }).await, none);
     let no_match = LabelMatcher::new("a", MatcherOp::Equal, "b").expect("a matcher");
     assert_eq!(stage.metrics(MetricQuery { matchers: vec![no_match], ..all_of("requests") }).await, none);
+}
+
+/// The latest mark of a stream comes back, as long as its point lives.
+pub async fn a_stream_keeps_its_latest_mark(stage: &mut Stage) {
+    let mark = |stream: u128, state: &'static str| StreamMark { stream, state: state.into() };
+    let point = |mark: StreamMark, arrived: Timestamp| {
+        let (stream, ttl) = (Some(Arc::new(mark)), Ttl::default());
+        Signal::Metric(Arc::new(MetricPoint { stream, arrived, ttl, ..metric_point("m", 1, 0, attrs! {}) }))
+    };
+    let now = Timestamp::now();
+    stage.write([point(mark(u128::MAX, "1"), now), point(mark(u128::MAX, "2"), now)]).await;
+    stage.write([point(mark(u128::MAX, "3"), now), point(mark(7, "a"), now)]).await;
+    let long_ago = Timestamp::from_nanos(0);
+    stage.write([point(mark(9, "expired"), long_ago)]).await;
+    let mut marks = stage.store().stream_marks(&[1, 7, 9, u128::MAX]).await.expect("an answer");
+    marks.sort_by_key(|mark| mark.stream);
+    assert_eq!(marks, [mark(7, "a"), mark(u128::MAX, "3")]);
 }

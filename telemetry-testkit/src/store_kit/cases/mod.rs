@@ -101,6 +101,7 @@ macro_rules! store_cases {
             metrics::an_instant_query_has_one_point_at_the_end,
             metrics::raw_points_keep_their_values,
             metrics::an_unknown_metric_or_an_empty_window_is_empty,
+            metrics::a_stream_keeps_its_latest_mark,
             expiry::an_expired_trace_is_gone_whole,
             expiry::a_trace_stays_whole_until_its_last_span_expires,
             expiry::what_belongs_to_no_trace_expires_by_itself,
