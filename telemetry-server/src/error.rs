@@ -1,5 +1,6 @@
 //! Errors as the API answers them.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::Json;
@@ -67,6 +68,15 @@ impl From<QueryError> for ApiError {
                 tracing::error!(error = %error, source, "a query failed");
                 Self::unavailable(error.to_string())
             }
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(problems) => problems.fmt(f),
+            Self::Status(_, detail) | Self::Unavailable { detail, .. } => f.write_str(detail),
         }
     }
 }

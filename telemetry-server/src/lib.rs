@@ -1,4 +1,5 @@
-//! The `telemetry` program: Llama Stack's telemetry HTTP API over the sinks of a configuration.
+//! The `telemetry` program: Llama Stack's telemetry HTTP API and an OTLP
+//! receiver over the sinks of a configuration.
 //!
 //! [`main`] is the command line; [`router`] is the API alone, for tests and for servers that embed it.
 //!
@@ -20,6 +21,7 @@ mod database;
 mod doctor;
 mod error;
 mod import;
+mod otlp;
 mod serve;
 mod settings;
 mod state;

@@ -8,6 +8,7 @@ use telemetry_pipeline::Telemetry;
 
 use crate::auth::Tokens;
 use crate::error::ApiError;
+use crate::otlp::Streams;
 use crate::settings::Settings;
 
 /// Cheap to clone: one per request.
@@ -19,11 +20,19 @@ struct Shared {
     telemetry: Telemetry,
     tokens: Tokens,
     ack_within: Duration,
+    max_body_bytes: usize,
+    streams: Streams,
 }
 
 impl AppState {
     pub(crate) fn new(telemetry: Telemetry, settings: &Settings) -> Self {
-        Self(Arc::new(Shared { telemetry, tokens: settings.tokens.clone(), ack_within: settings.ack_within }))
+        Self(Arc::new(Shared {
+            telemetry,
+            tokens: settings.tokens.clone(),
+            ack_within: settings.ack_within,
+            max_body_bytes: settings.max_body_bytes,
+            streams: Streams::default(),
+        }))
     }
 
     pub(crate) fn telemetry(&self) -> &Telemetry {
@@ -37,6 +46,16 @@ impl AppState {
     /// How long a client waits at most until its events are stored.
     pub(crate) fn ack_within(&self) -> Duration {
         self.0.ack_within
+    }
+
+    /// Bytes of a request's body at most, also after decompression.
+    pub(crate) fn max_body_bytes(&self) -> usize {
+        self.0.max_body_bytes
+    }
+
+    /// Where cumulative streams that come by OTLP stand.
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.0.streams
     }
 
     /// The store that answers queries.

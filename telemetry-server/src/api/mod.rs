@@ -4,6 +4,7 @@ mod admin;
 mod events;
 mod logs;
 mod metrics;
+mod otlp;
 mod spans;
 mod traces;
 
@@ -45,6 +46,7 @@ pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
         .nest("/v1/telemetry", routes.clone())
         // Clients 0.3.x use this one.
         .nest("/v1alpha/telemetry", routes)
+        .merge(otlp::routes().route_layer(needs(Scope::Write)))
         .route("/v1/health", get(admin::health))
         .route("/v1/version", get(admin::version))
         .fallback(async || ApiError::not_found("Not Found"))

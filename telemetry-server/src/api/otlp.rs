@@ -1,0 +1,135 @@
+//! OTLP over HTTP: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::post;
+use telemetry_core::Timestamp;
+
+use crate::ack;
+use crate::error::ApiError;
+use crate::otlp::{self, Compression, Encoding, Metrics, Refusal, Rejections};
+use crate::state::AppState;
+
+/// The three routes.
+pub(super) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/v1/traces", post(traces))
+        .route("/v1/metrics", post(metrics))
+        .route("/v1/logs", post(logs))
+}
+
+/// The body as received, or why it was not.
+type Body = Result<Bytes, BytesRejection>;
+
+/// How the records of a signal are read.
+type Read<T> = fn(Encoding, &[u8], Timestamp, &mut Rejections) -> Result<T, Refusal>;
+
+async fn traces(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+    let work = async |encoding| {
+        let (spans, rejected) = read(&state, encoding, &headers, body, otlp::read_traces).await?;
+        some_are_good(spans.len(), &rejected)?;
+        ack::store(&state, spans).await?;
+        Ok(rejected)
+    };
+    answer(&headers, "rejectedSpans", work).await
+}
+
+async fn logs(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+    let work = async |encoding| {
+        let (logs, rejected) = read(&state, encoding, &headers, body, otlp::read_logs).await?;
+        some_are_good(logs.len(), &rejected)?;
+        ack::store(&state, logs).await?;
+        Ok(rejected)
+    };
+    answer(&headers, "rejectedLogRecords", work).await
+}
+
+async fn metrics(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+    let work = async |encoding| {
+        let (metrics, rejected) = read(&state, encoding, &headers, body, otlp::read_metrics).await?;
+        some_are_good(metrics.ready.len() + metrics.cumulative.len(), &rejected)?;
+        // On a task of its own: a client that goes away must not leave in doubt what was counted.
+        let stored = tokio::spawn(store_metrics(state.clone(), metrics)).await;
+        stored.unwrap_or_else(|_| Err(ApiError::unavailable("the server is shutting down")))?;
+        Ok(rejected)
+    };
+    answer(&headers, "rejectedDataPoints", work).await
+}
+
+/// Answers in the encoding of the request; `name` is the JSON field that counts rejected records.
+async fn answer(
+    headers: &HeaderMap,
+    name: &str,
+    work: impl AsyncFnOnce(Encoding) -> Result<Rejections, ApiError>,
+) -> Response {
+    match Encoding::of(headers) {
+        Err(refusal) => otlp::refused(Encoding::Json, refusal.into()),
+        Ok(encoding) => match work(encoding).await {
+            Ok(rejected) => otlp::accepted(encoding, name, &rejected),
+            Err(error) => otlp::refused(encoding, error),
+        },
+    }
+}
+
+/// Reads the records, away from the threads that serve connections.
+async fn read<T: Send + 'static>(
+    state: &AppState,
+    encoding: Encoding,
+    headers: &HeaderMap,
+    body: Body,
+    read: Read<T>,
+) -> Result<(T, Rejections), ApiError> {
+    let body = body.map_err(|rejection| ApiError::Status(rejection.status(), rejection.body_text()))?;
+    let compression = Compression::of(headers)?;
+    let limit = state.max_body_bytes();
+    let work = move || {
+        let mut rejected = Rejections::default();
+        let plain = compression.undo(&body, limit)?;
+        let records = read(encoding, &plain, Timestamp::now(), &mut rejected)?;
+        Ok((records, rejected))
+    };
+    let done: Result<_, Refusal> = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ApiError::unavailable("the server is shutting down"))?;
+    Ok(done?)
+}
+
+/// A request of which nothing can be kept is a bad request, not a partial success.
+fn some_are_good(good: usize, rejected: &Rejections) -> Result<(), ApiError> {
+    if good == 0 && rejected.count() > 0 {
+        return Err(ApiError::bad_request(rejected.message()));
+    }
+    Ok(())
+}
+
+/// Stores measurements; of cumulative streams what was added to them.
+async fn store_metrics(state: AppState, metrics: Metrics) -> Result<(), ApiError> {
+    let Metrics { ready: mut submissions, cumulative } = metrics;
+    if cumulative.is_empty() {
+        return ack::store(&state, submissions).await;
+    }
+    let store = state.telemetry().store();
+    let settling = state.streams().settle(cumulative, store.as_ref());
+    let settled = tokio::time::timeout(state.ack_within(), settling).await;
+    let mut settled =
+        settled.map_err(|_| ApiError::unavailable("the store can't commit now; try again later"))??;
+    submissions.append(&mut settled.increments);
+    ack::store(&state, submissions).await?;
+    settled.stored();
+    Ok(())
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal {
+            Refusal::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
+        };
+        Self::Status(status, refusal.to_string())
+    }
+}

@@ -1,0 +1,123 @@
+//! Histograms with explicit bounds: a count, a sum, and a series per bucket.
+
+use opentelemetry_proto::tonic::metrics::v1::HistogramDataPoint;
+use serde::{Deserialize, Serialize};
+use telemetry_core::{MetricKind, MetricPoint, MetricValue, Timestamp};
+
+use super::Series;
+
+/// Observations, how many fell into each bucket.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::otlp) struct Histogram {
+    count: u64,
+    sum: Option<f64>,
+    /// Upper bounds, rising; one less than there are buckets. Empty: no buckets.
+    bounds: Vec<f64>,
+    buckets: Vec<u64>,
+}
+
+/// A sum, where it is a number.
+pub(super) fn finite(sum: Option<f64>) -> Result<Option<f64>, String> {
+    match sum {
+        Some(sum) if !sum.is_finite() => Err(format!("the sum {sum} is not finite")),
+        sum => Ok(sum),
+    }
+}
+
+/// A count as a measurement.
+pub(super) fn count_value(count: u64) -> MetricValue {
+    #[expect(clippy::cast_precision_loss, reason = "a count beyond 2^63 is rounded rather than lost")]
+    i64::try_from(count).map_or(MetricValue::Float(count as f64), MetricValue::Int)
+}
+
+impl Histogram {
+    pub(super) fn of(point: &HistogramDataPoint) -> Result<Self, String> {
+        let (bounds, buckets) = (&point.explicit_bounds, &point.bucket_counts);
+        if !buckets.is_empty() && buckets.len() != bounds.len() + 1 {
+            return Err(format!("{} buckets do not fit {} bounds", buckets.len(), bounds.len()));
+        }
+        if bounds.iter().any(|bound| bound.is_nan()) || !bounds.is_sorted_by(|a, b| a < b) {
+            return Err("the bounds do not rise".into());
+        }
+        let bounds = if buckets.is_empty() { Vec::new() } else { bounds.clone() };
+        Ok(Self { count: point.count, sum: finite(point.sum)?, bounds, buckets: buckets.clone() })
+    }
+
+    pub(super) fn without_buckets(count: u64, sum: f64) -> Result<Self, String> {
+        Ok(Self { count, sum: finite(Some(sum))?, bounds: Vec::new(), buckets: Vec::new() })
+    }
+
+    /// The difference; `None` after a reset, or when the bounds are others.
+    pub(super) fn since(&self, before: &Self) -> Option<Self> {
+        if self.bounds != before.bounds || self.buckets.len() != before.buckets.len() {
+            return None;
+        }
+        let buckets = self.buckets.iter().zip(&before.buckets).map(|(now, before)| now.checked_sub(*before));
+        let sum = self.sum.map(|now| now - before.sum.unwrap_or(0.0)).filter(|sum| sum.is_finite());
+        Some(Self {
+            count: self.count.checked_sub(before.count)?,
+            sum,
+            bounds: self.bounds.clone(),
+            buckets: buckets.collect::<Option<_>>()?,
+        })
+    }
+
+    /// `_count`, `_sum` and `_bucket`, of which each counts the observations up to its bound `le`.
+    /// A bucket to which nothing was added has no point.
+    pub(super) fn points(&self, series: &Series, time: Timestamp) -> Vec<MetricPoint> {
+        let point = |suffix, le: Option<String>, value| {
+            series.point(suffix, le.map(|le| ("le", le)), time, value, MetricKind::Counter)
+        };
+        let mut points = vec![point("_count", None, count_value(self.count))];
+        points.extend(self.sum.map(|sum| point("_sum", None, MetricValue::Float(sum))));
+        let mut below = 0_u64;
+        for (place, count) in self.buckets.iter().enumerate() {
+            below = below.saturating_add(*count);
+            if below > 0 {
+                let le = self.bounds.get(place).map_or_else(|| "+Inf".to_owned(), ToString::to_string);
+                points.push(point("_bucket", Some(le), count_value(below)));
+            }
+        }
+        points
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(buckets: [u64; 3], sum: f64) -> Histogram {
+        Histogram {
+            count: buckets.iter().sum(),
+            sum: Some(sum),
+            bounds: vec![0.1, 1.0],
+            buckets: buckets.into(),
+        }
+    }
+
+    #[test]
+    fn each_bucket_adds_what_it_grew_by() {
+        let (before, now) = (histogram([1, 0, 2], 5.0), histogram([1, 3, 2], 6.5));
+        assert_eq!(now.since(&before), Some(histogram([0, 3, 0], 1.5)));
+        assert_eq!(before.since(&now), None, "a reset");
+    }
+
+    #[test]
+    fn bounds_that_do_not_fit_are_refused() {
+        let point = |bounds: &[f64], buckets: &[u64]| HistogramDataPoint {
+            explicit_bounds: bounds.into(),
+            bucket_counts: buckets.into(),
+            ..HistogramDataPoint::default()
+        };
+        assert!(Histogram::of(&point(&[1.0, 2.0], &[0, 0, 0])).is_ok());
+        assert!(Histogram::of(&point(&[], &[])).is_ok());
+        for (bounds, buckets) in [
+            (&[1.0][..], &[0_u64][..]),
+            (&[2.0, 1.0], &[0, 0, 0]),
+            (&[f64::NAN], &[0, 0]),
+            (&[1.0, 1.0], &[0, 0, 0]),
+        ] {
+            assert!(Histogram::of(&point(bounds, buckets)).is_err(), "{bounds:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Spans: they enter finished, without a detour over starts and ends.
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind as Kind};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{Span as Received, SpanFlags};
+use serde_json::{Value as Json, json};
+use telemetry_core::{
+    Attribute, EventContext, LogBody, LogRecord, Span, SpanEvent, SpanId, SpanKey, SpanKind, SpanState,
+    SpanStatus, Text, Timestamp, TraceId, Ttl, Value,
+};
+use telemetry_pipeline::Submission;
+
+use super::value::{Sender, attributes, hex};
+use super::{Encoding, Group, Refusal, Rejections, json, protobuf, time};
+
+/// The spans of a request that arrived at `now`.
+pub(crate) fn read(
+    encoding: Encoding,
+    body: &[u8],
+    now: Timestamp,
+    rejected: &mut Rejections,
+) -> Result<Vec<Submission>, Refusal> {
+    let groups = match encoding {
+        Encoding::Protobuf => protobuf::spans(body)?,
+        Encoding::Json => json::spans(body, rejected)?,
+    };
+    let mut submissions = Vec::with_capacity(groups.iter().map(|group| group.records.len()).sum());
+    for Group { resource, scope, records } in groups {
+        let sender = Sender::new(resource, scope);
+        for record in records {
+            match span(record, &sender, now) {
+                Ok(span) => submissions.push(Submission::Span(Box::new(span))),
+                Err(reason) => rejected.add(reason),
+            }
+        }
+    }
+    Ok(submissions)
+}
+
+/// A trace id: 16 bytes, not all zero.
+pub(super) fn trace_id(bytes: &[u8]) -> Result<TraceId, String> {
+    let id =
+        <[u8; 16]>::try_from(bytes).ok().and_then(|bytes| TraceId::from_u128(u128::from_be_bytes(bytes)));
+    id.ok_or_else(|| format!("trace_id `{}` is not 16 bytes other than zero", hex(bytes)))
+}
+
+/// A span id: 8 bytes, not all zero.
+pub(super) fn span_id(field: &str, bytes: &[u8]) -> Result<SpanId, String> {
+    let id = <[u8; 8]>::try_from(bytes).ok().and_then(|bytes| SpanId::from_u64(u64::from_be_bytes(bytes)));
+    id.ok_or_else(|| format!("{field} `{}` is not 8 bytes other than zero", hex(bytes)))
+}
+
+/// A parent: nothing, or zeros, say that there is none.
+fn parent(bytes: &[u8]) -> Result<Option<SpanId>, String> {
+    if bytes.is_empty() || *bytes == [0; 8] {
+        return Ok(None);
+    }
+    span_id("parent_span_id", bytes).map(Some)
+}
+
+/// The span of one record.
+fn span(record: Received, sender: &Sender, now: Timestamp) -> Result<Span, String> {
+    let key = SpanKey::new(trace_id(&record.trace_id)?, span_id("span_id", &record.span_id)?);
+    let parent_span_id = parent(&record.parent_span_id)?;
+    let start = time("start_time_unix_nano", record.start_time_unix_nano)?;
+    let end = time("end_time_unix_nano", record.end_time_unix_nano)?;
+    let Some(start_time) = start.or(end) else {
+        return Err(format!("span {} has neither a start nor an end time", key.span_id));
+    };
+    let state = if start.is_some() && end.is_some() { SpanState::Ended } else { SpanState::Unfinished };
+    let shared = Shared { key, start_time, service_name: &sender.service_name, now };
+    let events = record.events.into_iter().map(|event| shared.event(event)).collect::<Result<_, _>>()?;
+    let (code, message) = record.status.map_or((0, String::new()), |status| (status.code, status.message));
+    let more = beside(message, record.links, record.dropped_links_count);
+    let (attributes, unnamed) = sender.attributes(record.attributes, more);
+    Ok(Span {
+        parent_span_id,
+        kind: kind(record.kind),
+        service_name: Some(Arc::clone(&sender.service_name)),
+        end_time: end,
+        status: status(code),
+        attributes,
+        events,
+        trace_state: Some(record.trace_state).filter(|text| !text.is_empty()).map(Text::Owned),
+        local_root: parent_span_id.is_some() && is_remote(record.flags),
+        state,
+        dropped_attributes_count: record.dropped_attributes_count.saturating_add(unnamed),
+        dropped_events_count: record.dropped_events_count,
+        arrived: now,
+        ttl: Ttl::default(),
+        ..Span::open(key, record.name, start_time)
+    })
+}
+
+/// Whether the parent is known to be in another process.
+const fn is_remote(flags: u32) -> bool {
+    const KNOWN: u32 = SpanFlags::ContextHasIsRemoteMask as u32;
+    const REMOTE: u32 = SpanFlags::ContextIsRemoteMask as u32;
+    flags & KNOWN != 0 && flags & REMOTE != 0
+}
+
+fn kind(number: i32) -> SpanKind {
+    match Kind::try_from(number) {
+        Ok(Kind::Server) => SpanKind::Server,
+        Ok(Kind::Client) => SpanKind::Client,
+        Ok(Kind::Producer) => SpanKind::Producer,
+        Ok(Kind::Consumer) => SpanKind::Consumer,
+        // A kind that is unspecified, or of a later version, is the default.
+        Ok(Kind::Internal | Kind::Unspecified) | Err(_) => SpanKind::Internal,
+    }
+}
+
+fn status(code: i32) -> Option<SpanStatus> {
+    match StatusCode::try_from(code) {
+        Ok(StatusCode::Ok) => Some(SpanStatus::Ok),
+        Ok(StatusCode::Error) => Some(SpanStatus::Error),
+        Ok(StatusCode::Unset) | Err(_) => None,
+    }
+}
+
+/// What has a field of its own in OTLP and is an attribute here.
+fn beside(message: String, links: Vec<Link>, dropped_links: u32) -> Vec<Attribute> {
+    let mut attributes = Vec::new();
+    if !message.is_empty() {
+        attributes.push((Text::Borrowed("otel.status_description"), Value::from(message)));
+    }
+    if !links.is_empty() {
+        let links: Json = links.into_iter().map(link).collect();
+        attributes.push((Text::Borrowed("otel.links"), Value::from(links.to_string())));
+    }
+    if dropped_links > 0 {
+        attributes.push((Text::Borrowed("otel.dropped_links_count"), Value::from(dropped_links)));
+    }
+    attributes
+}
+
+fn link(link: Link) -> Json {
+    let mut json = json!({"trace_id": hex(&link.trace_id), "span_id": hex(&link.span_id)});
+    if !link.trace_state.is_empty() {
+        json["trace_state"] = link.trace_state.into();
+    }
+    if !link.attributes.is_empty() {
+        json["attributes"] = json!(attributes(link.attributes));
+    }
+    json
+}
+
+/// What the events of a span share.
+struct Shared<'a> {
+    key: SpanKey,
+    start_time: Timestamp,
+    service_name: &'a Arc<str>,
+    now: Timestamp,
+}
+
+impl Shared<'_> {
+    /// An event; without a time of its own it happened when the span started.
+    fn event(&self, event: Event) -> Result<SpanEvent, String> {
+        Ok(SpanEvent::Log(Arc::new(LogRecord {
+            context: EventContext::Span(self.key),
+            timestamp: time("time_unix_nano of an event", event.time_unix_nano)?.unwrap_or(self.start_time),
+            body: LogBody::SpanEvent { name: event.name.into() },
+            attributes: attributes(event.attributes),
+            service_name: Some(Arc::clone(self.service_name)),
+            arrived: self.now,
+            ttl: Ttl::default(),
+        })))
+    }
+}

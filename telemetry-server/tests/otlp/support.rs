@@ -1,0 +1,131 @@
+//! A server over the model store, and short requests to it.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use serde_json::{Value as Json, json};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
+use telemetry_server::{Settings, router};
+use telemetry_testkit::{MemoryStore, READY_MADE, ready_made};
+use tower::ServiceExt as _;
+
+pub(crate) const PROTOBUF: &str = "application/x-protobuf";
+pub(crate) const JSON: &str = "application/json";
+
+/// A server without a socket.
+pub(crate) struct Server {
+    router: Router,
+    _pipeline: Pipeline,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_slice(&self.body).unwrap_or(Json::Null)
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        self.headers.get(header::CONTENT_TYPE).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+impl Server {
+    /// A server that begins with nothing stored.
+    pub(crate) fn new() -> Self {
+        Self::over(&MemoryStore::new("the-server"), &Settings::default())
+    }
+
+    /// A server over what an earlier one has stored.
+    pub(crate) fn over(store: &MemoryStore, settings: &Settings) -> Self {
+        let spec = SinkSpec { entry: &READY_MADE, context: ready_made(store.built()) };
+        let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
+        let router = router(pipeline.telemetry(), settings);
+        Self { router, _pipeline: pipeline }
+    }
+
+    /// Posts a body with these headers.
+    pub(crate) async fn send(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_vec())).unwrap();
+        self.answer(request).await
+    }
+
+    /// Posts OTLP.
+    pub(crate) async fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Answer {
+        self.send(path, &[("content-type", content_type)], body).await
+    }
+
+    /// Posts OTLP in JSON, all of which must be kept.
+    pub(crate) async fn keeps(&self, path: &str, body: &Json) {
+        let answer = self.post(path, JSON, body.to_string().as_bytes()).await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({})), "{path} {body}");
+    }
+
+    /// Asks a query route.
+    pub(crate) async fn query(&self, path: &str, body: &Json) -> Json {
+        let path = format!("/v1/telemetry{path}");
+        let answer = self.post(&path, JSON, body.to_string().as_bytes()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path} {body}: {}", answer.json());
+        answer.json()
+    }
+
+    /// Gets a page.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.answer(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The values of a metric's raw points, over all series, as stored.
+    pub(crate) async fn values(&self, metric: &str) -> Vec<f64> {
+        let answer = self.query(&format!("/metrics/{metric}"), &json!({"start_time": 0})).await;
+        let series = answer["data"].as_array().unwrap();
+        let values = series.iter().flat_map(|series| series["values"].as_array().unwrap());
+        values.map(|point| point["value"].as_f64().unwrap()).collect()
+    }
+}
+
+/// An attribute in protobuf.
+pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value.into())) });
+    KeyValue { key: key.into(), value, ..KeyValue::default() }
+}
+
+/// Lists of one resource and one scope, in JSON.
+pub(crate) fn in_scope(resources: &str, scopes: &str, records: &str, items: &Json) -> Json {
+    json!({resources: [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "chat"}}]},
+        scopes: [{"scope": {"name": "lib", "version": "1.2"}, records: items}],
+    }]})
+}
+
+/// A request of spans in JSON.
+pub(crate) fn spans(items: &Json) -> Json {
+    in_scope("resourceSpans", "scopeSpans", "spans", items)
+}
+
+/// A request of metrics in JSON.
+pub(crate) fn metrics(items: &Json) -> Json {
+    in_scope("resourceMetrics", "scopeMetrics", "metrics", items)
+}
+
+/// A request of logs in JSON.
+pub(crate) fn logs(items: &Json) -> Json {
+    in_scope("resourceLogs", "scopeLogs", "logRecords", items)
+}
