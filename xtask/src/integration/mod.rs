@@ -1,6 +1,7 @@
 //! Real clients and peers against the real program.
 
 mod client;
+mod sdk;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -10,6 +11,8 @@ use clap::ValueEnum;
 pub(crate) enum Part {
     /// The real llama-stack-client, every call, also after a restart
     Client,
+    /// The OpenTelemetry SDKs of Python and JavaScript send, every query route answers
+    Sdk,
 }
 
 /// Runs one part, or all.
@@ -21,6 +24,7 @@ pub(crate) fn run(only: Option<Part>, _full: bool) -> Result<()> {
     for part in parts {
         match part {
             Part::Client => client::run()?,
+            Part::Sdk => sdk::run()?,
         }
     }
     Ok(())
