@@ -42,7 +42,7 @@ mod worker;
 /// What [`Telemetry::submit`] takes: the assembler's own input.
 pub use assembler::Input as Submission;
 pub use config::PipelineConfig;
-pub use context::{Entered, FutureExt, InSpan, current_span, enter};
+pub use context::{Entered, FutureExt, InSpan, current_span, enter, leave};
 pub use error::{StartError, StartFailure, SubmitError};
 pub use ids::{random_span_id, random_trace_id};
 pub use ledger::{DoorLedger, Ledger, SinkLedger, SinkState};

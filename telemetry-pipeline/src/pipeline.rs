@@ -268,7 +268,9 @@ fn spawn_sink(spec: SinkSpec) -> std::io::Result<Starting> {
     let name = spec.entry.name;
     thread_builder(name).spawn(move || {
         OWN_THREAD.set(true);
-        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        // Threads that the runtime starts for blocking calls are the sink's, too.
+        match runtime.enable_all().on_thread_start(|| OWN_THREAD.set(true)).build() {
             Ok(runtime) => runtime.block_on(live(&spec, &report, wait_for_go)),
             Err(error) => {
                 let _ = report.try_send(Err(StartFailure::Thread(error)));
