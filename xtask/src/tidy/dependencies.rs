@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "telemetry-provider",
         &["telemetry-core", "telemetry-pipeline", "sink-console", "sink-sqlite", "sink-otel"],
     ),
+    ("telemetry-tracing", &["telemetry-core", "telemetry-pipeline"]),
     ("telemetry-server", &["telemetry-core", "telemetry-pipeline", "telemetry-provider", "sink-sqlite"]),
 ];
 

@@ -1,0 +1,332 @@
+//! The layer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use telemetry_core::{
+    Event as TelemetryEvent, EventContext, MetricKind, MetricValue, Severity, SpanKey, Text, Value,
+};
+use telemetry_pipeline::{SpanGuard, Telemetry, TraceParent, is_pipeline_thread, leave};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_log::NormalizeEvent as _;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::entered::{self, Place};
+use crate::fields::Fields;
+
+/// The layer for `telemetry`; see the [crate's documentation](crate).
+pub fn layer(telemetry: Telemetry) -> TelemetryLayer {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    TelemetryLayer { telemetry, number, location: false }
+}
+
+/// Makes telemetry of spans and events; made by [`layer`].
+#[derive(Debug)]
+pub struct TelemetryLayer {
+    telemetry: Telemetry,
+    /// Tells the layers of a process apart.
+    number: usize,
+    location: bool,
+}
+
+/// A span of ours, in the extensions of the registry's.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    pub(crate) guard: SpanGuard,
+    links: Vec<SpanKey>,
+}
+
+/// Links kept per span.
+const MAX_LINKS: usize = 128;
+
+impl TelemetryLayer {
+    /// Adds the attributes `code.file.path` and `code.line.number` to spans and logs. Default: no.
+    #[must_use]
+    pub const fn with_location(mut self, location: bool) -> Self {
+        self.location = location;
+        self
+    }
+
+    /// Whether anything is to be done: some sink wants something, and this is none of their threads.
+    fn is_wanted(&self) -> bool {
+        !self.telemetry.interest().is_empty() && !is_pipeline_thread()
+    }
+
+    fn locate(&self, fields: &mut Fields, metadata: &Metadata<'_>) {
+        if self.location {
+            if let Some(file) = metadata.file() {
+                fields.push("code.file.path", file.to_owned());
+            }
+            if let Some(line) = metadata.line() {
+                fields.push("code.line.number", line);
+            }
+        }
+    }
+
+    /// The parent of a new span: the given one, or the one that this thread is in.
+    fn parent<S>(&self, attributes: &Attributes<'_>, id: &Id, context: &Context<'_, S>) -> Option<SpanKey>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        if attributes.is_root() {
+            return None;
+        }
+        if attributes.is_contextual() {
+            return match entered::place(self.number) {
+                Place::Ours(_, key) => Some(key),
+                Place::Other(current) => current,
+            };
+        }
+        // A parent that was filtered out has one of its own.
+        context.span(id)?.scope().skip(1).find_map(|span| key_of(&span.extensions()))
+    }
+
+    fn open(
+        &self,
+        metadata: &'static Metadata<'static>,
+        parent: Option<SpanKey>,
+        mut fields: Fields,
+    ) -> SpanGuard {
+        let mut name = Text::Borrowed(metadata.name());
+        let mut remote = None;
+        let mut failed = false;
+        if fields.has_special {
+            if let Some(Value::String(given)) = fields.take("otel.name") {
+                name = given;
+            }
+            failed = takes_failure(&mut fields);
+            let header = fields.get("traceparent").and_then(Value::as_str);
+            remote = header.and_then(|header| header.parse::<TraceParent>().ok());
+        }
+        let attributes = fields.into_attributes();
+        let mut guard = match (remote, parent) {
+            (Some(remote), _) => self.telemetry.span_below(remote.parent, name, attributes),
+            (None, Some(parent)) => self.telemetry.span_below(parent, name, attributes),
+            (None, None) => self.telemetry.root_span(name, attributes),
+        };
+        if failed {
+            guard.fail();
+        }
+        guard
+    }
+
+    /// Logs in this span, or in none, whatever is current.
+    fn log_in(&self, span: Option<SpanKey>, event: TelemetryEvent) {
+        match span {
+            Some(key) => self.telemetry.log_event(event.in_context(EventContext::Span(key))),
+            None => {
+                let _left = leave();
+                self.telemetry.log_event(event);
+            }
+        }
+    }
+
+    /// Does `what` with the span that an event happens in, if it is one of this layer's; else says
+    /// which other it is.
+    fn in_span_of<S>(
+        &self,
+        event: &Event<'_>,
+        context: &Context<'_, S>,
+        failed: bool,
+        what: impl FnOnce(Option<&SpanGuard>, Option<SpanKey>),
+    ) where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let (span, other) = if event.is_root() {
+            (None, None)
+        } else if event.is_contextual() {
+            match entered::place(self.number) {
+                Place::Ours(id, _) => (context.span(&id), None),
+                Place::Other(current) => (None, current),
+            }
+        } else {
+            let scope = context.event_scope(event);
+            let traced = scope.and_then(|mut scope| scope.find(|span| key_of(&span.extensions()).is_some()));
+            (traced, None)
+        };
+        let Some(span) = span else { return what(None, other) };
+        if failed && let Some(traced) = span.extensions_mut().get_mut::<Traced>() {
+            traced.guard.fail();
+        }
+        what(span.extensions().get::<Traced>().map(|traced| &traced.guard), other);
+    }
+}
+
+impl<S> Layer<S> for TelemetryLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_layer(&mut self, subscriber: &mut S) {
+        // Both would write to the same extension of a span.
+        if (subscriber as &dyn Subscriber).is::<Self>() {
+            self.telemetry = Telemetry::disabled();
+        }
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if !self.is_wanted() {
+            return;
+        }
+        let mut fields = Fields::new();
+        attributes.record(&mut fields);
+        self.locate(&mut fields, attributes.metadata());
+        let parent = self.parent(attributes, id, &context);
+        let guard = self.open(attributes.metadata(), parent, fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().replace(Traced { guard, links: Vec::new() });
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        // Recorded before the lock: a value's `Debug` may look at the span.
+        let mut fields = Fields::new();
+        values.record(&mut fields);
+        let failed = fields.has_special && takes_failure(&mut fields);
+        let mut extensions = span.extensions_mut();
+        let Some(traced) = extensions.get_mut::<Traced>() else { return };
+        for (key, value) in fields.drain() {
+            traced.guard.set_attribute(key, value);
+        }
+        if failed {
+            traced.guard.fail();
+        }
+    }
+
+    fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
+        let (Some(span), Some(followed)) = (context.span(id), context.span(follows)) else { return };
+        let Some(key) = key_of(&followed.extensions()) else { return };
+        if let Some(traced) = span.extensions_mut().get_mut::<Traced>()
+            && traced.links.len() < MAX_LINKS
+        {
+            traced.links.push(key);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if !self.is_wanted() {
+            return;
+        }
+        let record = event.normalized_metadata();
+        let metadata = record.as_ref().unwrap_or_else(|| event.metadata());
+        let mut fields = Fields::new();
+        event.record(&mut fields);
+        if record.is_some() {
+            fields.retain(|name| !name.starts_with("log."));
+        }
+        let message = fields.take("message");
+        if message.is_none()
+            && fields.has_special
+            && let Some(metric) = metric(&mut fields)
+        {
+            let metric = metric.with_attributes(fields.into_attributes());
+            self.in_span_of(event, &context, false, |guard, other| {
+                self.log_in(guard.map(SpanGuard::context).or(other), metric);
+            });
+            return;
+        }
+        let message = match message {
+            Some(Value::String(message)) => message,
+            Some(other) => Text::Owned(other.to_string()),
+            None => Text::Owned(fields.as_text()),
+        };
+        fields.push("target", target(record.as_ref(), event.metadata()));
+        self.locate(&mut fields, metadata);
+        let severity = severity(*metadata.level());
+        let attributes = fields.into_attributes();
+        self.in_span_of(event, &context, severity == Severity::Error, |guard, other| match guard {
+            Some(guard) => guard.log_with(severity, message, attributes),
+            None => {
+                self.log_in(other, TelemetryEvent::log(severity, message).with_attributes(attributes));
+            }
+        });
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        let key = context.span(id).and_then(|span| key_of(&span.extensions()));
+        if let Some(key) = key {
+            entered::push(self.number, id, key);
+        }
+    }
+
+    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
+        entered::pop(self.number, id);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let Some(span) = context.span(&id) else { return };
+        // The guard is dropped once the extensions are free again.
+        let traced = span.extensions_mut().remove::<Traced>();
+        if let Some(Traced { mut guard, links }) = traced
+            && !links.is_empty()
+        {
+            guard.set_attribute("otel.links", links_text(&links));
+        }
+    }
+}
+
+pub(crate) fn key_of(extensions: &tracing_subscriber::registry::Extensions<'_>) -> Option<SpanKey> {
+    extensions.get::<Traced>().map(|traced| traced.guard.context())
+}
+
+fn links_text(links: &[SpanKey]) -> String {
+    let link = |key: &SpanKey| serde_json::json!({"trace_id": key.trace_id.to_string(), "span_id": key.span_id.to_string()});
+    links.iter().map(link).collect::<serde_json::Value>().to_string()
+}
+
+/// Takes OpenTelemetry's names for a status out of the fields; says whether it is a failure.
+fn takes_failure(fields: &mut Fields) -> bool {
+    fields.rename("otel.status_message", "otel.status_description");
+    let code = fields.take("otel.status_code");
+    code.as_ref().and_then(Value::as_str).is_some_and(|code| code.eq_ignore_ascii_case("error"))
+}
+
+/// The measurement that an event without a message is, if it is one. Its labels are what is left.
+fn metric(fields: &mut Fields) -> Option<TelemetryEvent> {
+    let value = match fields.get("value")? {
+        Value::Int(number) => MetricValue::from(*number),
+        Value::Float(number) => MetricValue::from(*number),
+        Value::String(_) | Value::Bool(_) | Value::Null => return None,
+    };
+    if fields.get("metric")?.as_str()?.is_empty() {
+        return None;
+    }
+    let Some(Value::String(name)) = fields.take("metric") else { return None };
+    fields.take("value");
+    let unit = match fields.take("unit") {
+        Some(Value::String(unit)) => unit,
+        _ => Text::Borrowed("1"),
+    };
+    let event = TelemetryEvent::metric(name, value, unit);
+    let kind: Option<MetricKind> =
+        fields.get("kind").and_then(Value::as_str).and_then(|kind| kind.parse().ok());
+    Some(match kind {
+        Some(kind) => {
+            fields.take("kind");
+            event.with_kind(kind)
+        }
+        None => event,
+    })
+}
+
+/// The target of a `log` record is its own; that of an event is known at compile time.
+fn target(record: Option<&Metadata<'_>>, metadata: &'static Metadata<'static>) -> Text {
+    match record {
+        Some(record) => Text::Owned(record.target().to_owned()),
+        None => Text::Borrowed(metadata.target()),
+    }
+}
+
+/// The severity of a level.
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::TRACE => Severity::Verbose,
+        Level::DEBUG => Severity::Debug,
+        Level::INFO => Severity::Info,
+        Level::WARN => Severity::Warn,
+        Level::ERROR => Severity::Error,
+    }
+}

@@ -1,0 +1,215 @@
+//! A claim per line of the crate's table.
+
+use std::io::{Error, ErrorKind};
+
+use crate::support::{Captured, message, traced};
+use telemetry_core::{EventContext, MetricKind, SpanStatus, Value, attrs};
+use tracing::instrument;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+#[test]
+fn spans_become_a_tree_with_their_logs() {
+    let delivered = traced(|| {
+        let outer = tracing::info_span!("chat", model_id = "llama", tokens = 3, cached = false);
+        let _outer = outer.enter();
+        tracing::info!(turn = 1, "prompt received");
+        let inner = tracing::debug_span!("tool call", cost = 0.5);
+        inner.in_scope(|| tracing::warn!("slow"));
+        tracing::info!("answered");
+    });
+    let expected = r#"
+chat {"model_id":"llama","tokens":3,"cached":false}
+  - info: prompt received
+  - info: answered
+  tool call {"cost":0.5}
+    - warn: slow
+"#;
+    assert_eq!(delivered.tree(), expected.trim_start());
+    assert_eq!(delivered.logs()[0].attributes, attrs! { "turn" => 1, "target" => "layer::table" });
+}
+
+#[test]
+fn fields_keep_their_types() {
+    let error = Error::new(ErrorKind::NotFound, "no model");
+    let chained: Box<dyn std::error::Error> = Box::new(Chained(error));
+    let delivered = traced(|| {
+        let span = tracing::info_span!(
+            "s",
+            integer = -7,
+            large = u64::MAX,
+            huge = 1_i128 << 100,
+            float = 7.0,
+            not_a_number = f64::NAN,
+            flag = true,
+            text = "t",
+            display = %"d",
+            debug = ?Some(1),
+            error = &*chained,
+            r#type = "keyword",
+            later = tracing::field::Empty,
+            never = tracing::field::Empty,
+        );
+        span.record("later", 5);
+        span.record("text", "changed");
+    });
+    let expected = attrs! {
+        "integer" => -7, "large" => u64::MAX.to_string(), "huge" => (1_i128 << 100).to_string(),
+        "float" => 7.0, "not_a_number" => "NaN", "flag" => true, "text" => "changed", "display" => "d",
+        "debug" => "Some(1)", "error" => "can't load: no model", "type" => "keyword", "later" => 5,
+    };
+    assert_eq!(delivered.span("s").attributes, expected);
+}
+
+#[derive(Debug)]
+struct Chained(Error);
+
+impl std::fmt::Display for Chained {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("can't load")
+    }
+}
+
+impl std::error::Error for Chained {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn levels_are_severities() {
+    let delivered = traced(|| {
+        tracing::trace!("1");
+        tracing::debug!("2");
+        tracing::info!("3");
+        tracing::warn!("4");
+        tracing::error!("5");
+    });
+    let messages: Vec<String> = delivered.logs().iter().map(|log| message(log)).collect();
+    assert_eq!(messages, ["verbose: 1", "debug: 2", "info: 3", "warn: 4", "error: 5"]);
+    assert!(delivered.logs().iter().all(|log| log.context == EventContext::None));
+}
+
+#[test]
+fn an_event_without_a_message_says_its_fields() {
+    let delivered = traced(|| tracing::info!(tokens = 42, model_id = "llama"));
+    assert_eq!(message(&delivered.logs()[0]), "info: tokens=42 model_id=llama");
+}
+
+#[instrument(err, ret)]
+fn divide(dividend: i32, divisor: i32) -> Result<i32, String> {
+    dividend.checked_div(divisor).ok_or_else(|| "by zero".to_owned())
+}
+
+#[test]
+fn an_instrumented_function_logs_what_it_returns_and_fails_with_its_error() {
+    let delivered = traced(|| {
+        assert_eq!(divide(6, 3), Ok(2));
+        assert!(divide(6, 0).is_err());
+    });
+    let expected = r#"
+divide {"dividend":6,"divisor":3}
+  - info: return=2
+divide {"dividend":6,"divisor":0} failed
+  - error: error=by zero
+"#;
+    assert_eq!(delivered.tree(), expected.trim_start());
+}
+
+#[test]
+fn a_panic_ends_the_spans_it_passes_as_failed() {
+    let delivered = traced(|| {
+        let panicked = std::panic::catch_unwind(|| {
+            let _entered = tracing::info_span!("doomed").entered();
+            panic!("on purpose");
+        });
+        assert!(panicked.is_err());
+        tracing::info_span!("afterwards").in_scope(|| ());
+    });
+    assert_eq!(delivered.span("doomed").status, Some(SpanStatus::Error));
+    let afterwards = delivered.span("afterwards");
+    assert_eq!((afterwards.status, afterwards.parent_span_id), (Some(SpanStatus::Ok), None));
+}
+
+#[test]
+fn opentelemetry_names_give_name_and_status() {
+    let delivered = traced(|| {
+        let span =
+            tracing::info_span!("dull", otel.name = "GET /models", otel.status_code = tracing::field::Empty);
+        span.record("otel.status_code", "ERROR");
+    });
+    let span = delivered.span("GET /models");
+    assert_eq!((span.status, span.attributes.len()), (Some(SpanStatus::Error), 0));
+}
+
+#[test]
+fn what_a_span_follows_from_is_a_link() {
+    let delivered = traced(|| {
+        let cause = tracing::info_span!("cause");
+        let effect = tracing::info_span!(parent: None, "effect");
+        effect.follows_from(&cause);
+    });
+    let cause = delivered.span("cause");
+    let expected = format!(r#"[{{"trace_id":"{}","span_id":"{}"}}]"#, cause.trace_id, cause.span_id);
+    assert_eq!(delivered.span("effect").attributes.get("otel.links"), Some(&Value::from(expected)));
+    assert_ne!(delivered.span("effect").trace_id, cause.trace_id);
+}
+
+#[test]
+fn parents_may_be_given() {
+    let delivered = traced(|| {
+        let parent = tracing::info_span!("parent");
+        let other = tracing::info_span!("other").entered();
+        tracing::info_span!(parent: &parent, "child").in_scope(|| ());
+        tracing::info_span!(parent: None, "root").in_scope(|| ());
+        tracing::info!(parent: &parent, "elsewhere");
+        tracing::info!(parent: None, "nowhere");
+        drop(other);
+    });
+    assert_eq!(delivered.span("child").parent_span_id, Some(delivered.span("parent").span_id));
+    assert_eq!(delivered.span("root").parent_span_id, None);
+    let contexts: Vec<Option<_>> = delivered.logs().iter().map(|log| log.context.span_key()).collect();
+    assert_eq!(contexts, [Some(delivered.span("parent").key()), None]);
+}
+
+#[test]
+fn a_span_that_is_filtered_out_leaves_its_children_to_its_parent() {
+    let captured = Captured::start();
+    let layer = telemetry_tracing::layer(captured.telemetry()).with_filter(LevelFilter::INFO);
+    // Another layer wants everything, so the spans exist.
+    let subscriber = tracing_subscriber::registry().with(layer).with(Everything);
+    tracing::subscriber::with_default(subscriber, || {
+        let _outer = tracing::info_span!("outer").entered();
+        let hidden = tracing::debug_span!("hidden");
+        let _hidden = hidden.enter();
+        tracing::debug!("hidden too");
+        tracing::info!("seen");
+        tracing::info_span!("inner").in_scope(|| ());
+        tracing::info_span!(parent: &hidden, "explicit").in_scope(|| ());
+    });
+    let expected = "outer {}\n  - info: seen\n  inner {}\n  explicit {}\n";
+    assert_eq!(captured.finish().tree(), expected);
+}
+
+struct Everything;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Everything {}
+
+#[test]
+fn an_event_with_metric_and_value_is_a_measurement() {
+    let delivered = traced(|| {
+        let _span = tracing::info_span!("inference").entered();
+        tracing::info!(metric = "prompt_tokens", value = 42, unit = "tokens", model_id = "llama");
+        tracing::info!(metric = "queue", value = 0.5, kind = "gauge");
+        tracing::info!(metric = "not", value = "a number");
+        tracing::info!(metric = "said", value = 1, "with a message it is a log");
+    });
+    let metrics = delivered.metrics();
+    let inference = delivered.span("inference").key();
+    assert_eq!((metrics.len(), delivered.logs().len()), (2, 2));
+    assert_eq!((metrics[0].name.as_ref(), metrics[0].unit.as_ref()), ("prompt_tokens", "tokens"));
+    assert_eq!(metrics[0].attributes, attrs! { "model_id" => "llama" });
+    assert_eq!(metrics[0].context.span_key(), Some(inference));
+    assert_eq!((metrics[1].kind, metrics[1].unit.as_ref()), (Some(MetricKind::Gauge), "1"));
+}
