@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
 
+mod hostile;
 mod logs;
 mod metrics;
 mod support;

@@ -1,0 +1,293 @@
+//! Input of every wrong form: a clear refusal, and the server goes on.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use axum::http::StatusCode;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, any_value};
+use prost::Message as _;
+use serde_json::json;
+
+use crate::support::{JSON, PROTOBUF, Server, logs, metrics, spans};
+
+const ROUTES: [&str; 3] = ["/v1/traces", "/v1/metrics", "/v1/logs"];
+
+/// `google.rpc.Status`, as errors are answered.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Status {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
+/// The files of the corpus: route, name, bytes. A name begins with the status that answers it.
+fn corpus() -> Vec<(&'static str, String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/otlp/corpus");
+    let mut files = Vec::new();
+    for route in ROUTES {
+        let folder = folder.join(route.trim_start_matches("/v1/"));
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            files.push((route, name, std::fs::read(path).unwrap()));
+        }
+    }
+    files.sort();
+    assert!(files.len() >= 20, "only {} files were read", files.len());
+    files
+}
+
+fn content_type(name: &str) -> &'static str {
+    if name.ends_with(".json") { JSON } else { PROTOBUF }
+}
+
+/// Never a server error, whatever comes.
+fn is_fair(status: StatusCode) -> bool {
+    status.is_success() || status.is_client_error()
+}
+
+/// The server still takes a good span, and shows it.
+async fn still_serves(server: &Server) {
+    let span = json!({"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "00f067aa0ba902b7", "name": "alive",
+                      "startTimeUnixNano": "1", "endTimeUnixNano": "2"});
+    server.keeps("/v1/traces", &spans(&json!([span]))).await;
+    let answer = server.get("/v1/telemetry/traces/0af7651916cd43dd8448eb211c80319c").await;
+    assert_eq!(answer.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn every_file_of_the_corpus_is_answered_as_its_name_says() {
+    let server = Server::new();
+    for (route, name, body) in corpus() {
+        let answer = server.post(route, content_type(&name), &body).await;
+        let expected = name.split('-').next().unwrap();
+        assert_eq!(
+            answer.status.as_str(),
+            expected,
+            "{route} {name}: {}",
+            String::from_utf8_lossy(&answer.body)
+        );
+        if name.contains("partial") {
+            assert!(!matches!(&answer.body[..], b"" | b"{}"), "{name}: all was kept");
+        }
+        for other in ROUTES {
+            let status = server.post(other, content_type(&name), &body).await.status;
+            assert!(is_fair(status), "{other} {name}: {status}");
+        }
+    }
+    still_serves(&server).await;
+}
+
+/// The same numbers in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        // Marsaglia's xorshift64.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(limit.max(1)).unwrap()).unwrap()
+    }
+}
+
+fn mutated(body: &[u8], numbers: &mut Numbers) -> Vec<u8> {
+    let mut bytes = body.to_vec();
+    for _ in 0..=numbers.below(3) {
+        let at = numbers.below(bytes.len());
+        match numbers.below(5) {
+            0 => bytes[at] ^= 1 << numbers.below(8),
+            1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][numbers.below(5)],
+            2 => drop(bytes.remove(at)),
+            3 => bytes.insert(at, 0xff),
+            _ => {
+                let end = (at + numbers.below(16)).min(bytes.len());
+                bytes.extend_from_within(at..end);
+            }
+        }
+        if bytes.is_empty() {
+            break;
+        }
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn broken_messages_never_break_the_server() {
+    const MUTATIONS: usize = 250;
+    let server = Server::new();
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut refused = 0;
+    let small = |body: &[u8]| !body.is_empty() && body.len() < 8_192;
+    for (route, name, body) in corpus().into_iter().filter(|(_, _, body)| small(body)) {
+        let truncated = (0..body.len()).step_by(body.len().div_ceil(128)).map(|end| body[..end].to_vec());
+        let mutated: Vec<Vec<u8>> = (0..MUTATIONS).map(|_| mutated(&body, &mut numbers)).collect();
+        for bytes in truncated.chain(mutated) {
+            let answer = server.post(route, content_type(&name), &bytes).await;
+            assert!(is_fair(answer.status), "{route} {name}: {} for {bytes:?}", answer.status);
+            refused += usize::from(answer.status.is_client_error());
+        }
+    }
+    assert!(refused > 1_000, "only {refused} were refused");
+    still_serves(&server).await;
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn bombs_are_told_to_be_too_large() {
+    let server = Server::new();
+    let zeros = vec![b' '; 32 << 20];
+    let bombs = [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(&zeros[..], 3).unwrap())];
+    for (compression, bomb) in &bombs {
+        for content_type in [PROTOBUF, JSON] {
+            let headers = [("content-type", content_type), ("content-encoding", *compression)];
+            let answer = server.send("/v1/traces", &headers, bomb).await;
+            assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{compression} {content_type}");
+            let half = server.send("/v1/traces", &headers, &bomb[..bomb.len() / 2]).await;
+            assert!(half.status.is_client_error(), "{compression} {content_type}: {}", half.status);
+        }
+    }
+    let too_large = server.post("/v1/traces", JSON, &zeros).await;
+    assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE, "not compressed at all");
+    still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn a_compressed_request_is_as_good_as_a_plain_one() {
+    let server = Server::new();
+    let span = json!({"traceId": "1".repeat(32), "spanId": "2".repeat(16), "startTimeUnixNano": "1", "endTimeUnixNano": "2"});
+    let body = spans(&json!([span])).to_string();
+    let zstd = zstd::encode_all(body.as_bytes(), 3).unwrap();
+    for (compression, bytes) in [("gzip", gzip(body.as_bytes())), ("zstd", zstd)] {
+        let headers = [("content-type", JSON), ("content-encoding", compression)];
+        let answer = server.send("/v1/traces", &headers, &bytes).await;
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({})), "{compression}");
+        let truncated = server.send("/v1/traces", &headers, &bytes[..bytes.len() - 3]).await;
+        assert_eq!(truncated.status, StatusCode::BAD_REQUEST, "{compression}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_content_types_are_named() {
+    let server = Server::new();
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/grpc", "é"] {
+        let answer = server.post("/v1/logs", content_type, b"{}").await;
+        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+    }
+    let headers = [("content-type", JSON), ("content-encoding", "br")];
+    let answer = server.send("/v1/logs", &headers, b"{}").await;
+    assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(server.send("/v1/logs", &[], b"{}").await.status, StatusCode::OK, "none is taken as JSON");
+    assert_eq!(server.get("/v1/logs").await.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn errors_come_in_the_encoding_of_the_request() {
+    let server = Server::new();
+    let answer = server.post("/v1/traces", PROTOBUF, b"\xff").await;
+    assert_eq!((answer.status, answer.content_type()), (StatusCode::BAD_REQUEST, PROTOBUF));
+    let status = Status::decode(&answer.body[..]).unwrap();
+    assert_eq!(status.code, 3, "google.rpc.Code INVALID_ARGUMENT");
+    assert!(status.message.starts_with("the body is not OTLP protobuf: "), "{}", status.message);
+    let answer = server.post("/v1/traces", JSON, b"{").await;
+    assert_eq!((answer.status, answer.content_type()), (StatusCode::BAD_REQUEST, JSON));
+    assert!(answer.json()["message"].as_str().unwrap().starts_with("the body is not JSON: "));
+}
+
+#[tokio::test]
+async fn deep_nesting_is_refused() {
+    let server = Server::new();
+    for deep in ["[".repeat(100_000), r#"{"a":"#.repeat(100_000)] {
+        assert_eq!(server.post("/v1/logs", JSON, deep.as_bytes()).await.status, StatusCode::BAD_REQUEST);
+    }
+    let mut json = json!({"stringValue": "x"});
+    for _ in 0..300 {
+        json = json!({"arrayValue": {"values": [json]}});
+    }
+    let body = logs(&json!([{"body": json}])).to_string();
+    assert_eq!(server.post("/v1/logs", JSON, body.as_bytes()).await.status, StatusCode::BAD_REQUEST);
+    // In protobuf a list within a list within … of the same bytes on any route.
+    let mut any = AnyValue { value: Some(any_value::Value::IntValue(1)) };
+    for _ in 0..2_000 {
+        any = AnyValue { value: Some(any_value::Value::ArrayValue(ArrayValue { values: vec![any] })) };
+    }
+    let nested = any.encode_to_vec();
+    std::mem::forget(any);
+    for route in ROUTES {
+        assert!(is_fair(server.post(route, PROTOBUF, &nested).await.status), "{route}");
+    }
+    still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_is_refused() {
+    let server = Server::new();
+    let body = b"{\"resourceLogs\": [{\"scopeLogs\": [{\"logRecords\": [{\"body\": {\"stringValue\": \"\xff\"}}]}]}]}";
+    assert_eq!(server.post("/v1/logs", JSON, body).await.status, StatusCode::BAD_REQUEST);
+    // resource_logs { schema_url: "\xff" }
+    assert_eq!(
+        server.post("/v1/logs", PROTOBUF, b"\x0a\x03\x1a\x01\xff").await.status,
+        StatusCode::BAD_REQUEST
+    );
+}
+
+#[tokio::test]
+async fn a_request_on_the_route_of_another_signal_is_told_where_it_belongs() {
+    let server = Server::new();
+    let bodies = [spans(&json!([])), metrics(&json!([])), logs(&json!([]))];
+    for (body, belongs) in bodies.iter().zip(ROUTES) {
+        for route in ROUTES {
+            let answer = server.post(route, JSON, body.to_string().as_bytes()).await;
+            if route == belongs {
+                assert_eq!(answer.status, StatusCode::OK);
+            } else {
+                let message = answer.json()["message"].as_str().unwrap().to_owned();
+                assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+                assert!(message.ends_with(&format!("post it to {belongs}")), "{message}");
+            }
+        }
+    }
+    // In protobuf the wire types give it away.
+    let (_, _, log) = corpus().into_iter().find(|(_, name, _)| name == "200-everything.logs.pb").unwrap();
+    assert_eq!(server.post("/v1/traces", PROTOBUF, &log).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn every_spelling_of_nan_is_text_or_no_json() {
+    let server = Server::new();
+    let log = |value: &str| {
+        format!(
+            r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"timeUnixNano":"1","attributes":
+            [{{"key":"x","value":{{"doubleValue":{value}}}}}]}}]}}]}}]}}"#
+        )
+    };
+    for text in ["\"NaN\"", "\"Infinity\"", "\"-Infinity\"", "\"nan\"", "\"1e999\""] {
+        assert_eq!(
+            server.post("/v1/logs", JSON, log(text).as_bytes()).await.status,
+            StatusCode::OK,
+            "{text}"
+        );
+        let found = server.query("/logs", &json!({"limit": 1})).await;
+        assert_eq!(found["data"][0]["attributes"]["x"].to_string(), text);
+    }
+    for number in ["NaN", "Infinity", "-Infinity", "nan", "1e999", "-1e999"] {
+        let answer = server.post("/v1/logs", JSON, log(number).as_bytes()).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_stands_twice_does_no_harm() {
+    let server = Server::new();
+    let body = r#"{"resourceLogs":[],"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"1","timeUnixNano":"2",
+        "body":{"stringValue":"twice"},"attributes":[{"key":"k","value":{"intValue":1}},{"key":"k","value":{"intValue":2}}]}]}]}]}"#;
+    assert_eq!(server.post("/v1/logs", JSON, body.as_bytes()).await.status, StatusCode::OK);
+    let found = server.query("/logs", &json!({})).await;
+    assert_eq!(found["data"][0]["attributes"], json!({"k": 1}));
+}
