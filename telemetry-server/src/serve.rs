@@ -3,14 +3,16 @@
 use std::error::Error;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use telemetry_provider::{Config, Provider};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::http::{self, Connections};
 use crate::router;
 use crate::settings::Settings;
 
@@ -33,7 +35,7 @@ pub(crate) fn start_log(settings: &Settings) -> Result<(), Box<dyn Error>> {
 pub(crate) fn run(config: Config, settings: &Settings) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // First, so that a port in use is told before anything is opened.
-    let listener = runtime.block_on(listen(settings.listen))?;
+    let listener = runtime.block_on(async { listen(settings.listen) })?;
     let provider = Provider::start(config)?;
     let ended = runtime.block_on(serve(listener, &provider, settings));
     let deadline = ended?;
@@ -48,9 +50,21 @@ pub(crate) fn run(config: Config, settings: &Settings) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
-    let bound = TcpListener::bind(address).await;
+fn listen(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
+    let bound = bind(address);
     bound.map_err(|error| format!("can't listen on {address}: {error}; choose another with --listen").into())
+}
+
+/// Connections the system keeps until they are accepted. Tokio's own 128 are gone in the first
+/// millisecond of a rush, and who does not fit tries again a second later.
+const BACKLOG: u32 = 4_096;
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As `TcpListener::bind` does: a restart need not wait for old connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves; returns when everything must have ended.
@@ -71,21 +85,19 @@ async fn serve(
         stop.send_replace(true);
     };
     let router = router(provider.telemetry(), settings);
-    let server = axum::serve(listener, router).with_graceful_shutdown(asked_to_stop);
+    let connections = Connections::new(http::provide(settings.limits.max_connections));
+    tokio::spawn(asked_to_stop);
+    let serving =
+        http::serve(listener, router, settings.limits.clone(), Arc::clone(&connections), stopped.clone());
     announce(address);
-    let mut serving = std::pin::pin!(server.into_future());
-    tokio::select! {
-        outcome = &mut serving => {
-            outcome?;
-            return Ok(Instant::now() + settings.shutdown_within);
-        }
-        _ = stopped.wait_for(|stopped| *stopped) => {}
-    }
+    let serving = tokio::spawn(serving);
+    // Fails only when nobody is left who could ask for the end.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
     let deadline = Instant::now() + settings.shutdown_within;
     // Half of the time for answers, the rest for the sinks.
     let answers = settings.shutdown_within.min(Duration::from_secs(60)) / 2;
     if tokio::time::timeout(answers, serving).await.is_err() {
-        tracing::warn!("some requests were not answered in time");
+        tracing::warn!(connections = connections.count(), "some requests were not answered in time");
     }
     Ok(deadline)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use telemetry_core::{Key, KeyKind, OptionError, Options};
 
 use crate::auth::Tokens;
+use crate::limits::Limits;
 
 /// How the server listens and what it bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +15,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Who may do what; without tokens everybody may do everything.
     pub tokens: Tokens,
-    /// Bytes of a request's body at most.
-    pub max_body_bytes: usize,
+    /// What is bounded.
+    pub limits: Limits,
     /// How long a client waits at most until its events are stored; then it is told to try again.
     pub ack_within: Duration,
     /// How long a shutdown takes at most.
@@ -31,7 +32,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8322)),
             tokens: Tokens::default(),
-            max_body_bytes: 16 << 20,
+            limits: Limits::default(),
             ack_within: Duration::from_secs(5),
             shutdown_within: Duration::from_secs(9),
             log_level: "info".to_owned(),
@@ -57,7 +58,14 @@ impl Settings {
             default: None,
             help: "bearer tokens: a list of texts, or of maps with `token` and `scopes`",
         },
-        key("max_body_size", KeyKind::Size, "16MiB", "largest body of a request"),
+        Limits::KEYS[0],
+        Limits::KEYS[1],
+        Limits::KEYS[2],
+        Limits::KEYS[3],
+        Limits::KEYS[4],
+        Limits::KEYS[5],
+        Limits::KEYS[6],
+        Limits::KEYS[7],
         key("ack_timeout", KeyKind::Duration, "5s", "how long a client waits until its events are stored"),
         key("shutdown_timeout", KeyKind::Duration, "9s", "how long a shutdown takes at most"),
         key("log_level", KeyKind::Choice(LEVELS), "info", "least severe lines of the program's own log"),
@@ -77,9 +85,7 @@ impl Settings {
             })?;
         }
         settings.tokens = Tokens::from_options(options)?;
-        if let Some(bytes) = options.size("max_body_size")? {
-            settings.max_body_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        }
+        settings.limits = Limits::from_options(options)?;
         settings.ack_within = options.duration("ack_timeout")?.unwrap_or(settings.ack_within);
         settings.shutdown_within = options.duration("shutdown_timeout")?.unwrap_or(settings.shutdown_within);
         let levels: Vec<(&str, &str)> = LEVELS.iter().map(|level| (*level, *level)).collect();
@@ -109,11 +115,11 @@ mod tests {
             ("log_level", text("debug")),
             ("log_format", text("json")),
         ]);
-        assert_eq!(options.keys().count(), Settings::KEYS.len());
+        assert_eq!(options.keys().count() - 1 + Limits::KEYS.len(), Settings::KEYS.len());
         let expected = Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tokens: Tokens::from_options(&options).unwrap(),
-            max_body_bytes: 1_024,
+            limits: Limits { max_body_bytes: 1_024, ..Limits::default() },
             ack_within: Duration::from_secs(1),
             shutdown_within: Duration::from_secs(2),
             log_level: "debug".to_owned(),

@@ -8,6 +8,7 @@ use telemetry_pipeline::Telemetry;
 
 use crate::auth::Tokens;
 use crate::error::ApiError;
+use crate::http::Admission;
 use crate::otlp::Streams;
 use crate::settings::Settings;
 
@@ -19,6 +20,7 @@ pub(crate) struct AppState(Arc<Shared>);
 struct Shared {
     telemetry: Telemetry,
     tokens: Tokens,
+    admission: Arc<Admission>,
     ack_within: Duration,
     max_body_bytes: usize,
     streams: Streams,
@@ -30,8 +32,9 @@ impl AppState {
             telemetry,
             tokens: settings.tokens.clone(),
             ack_within: settings.ack_within,
-            max_body_bytes: settings.max_body_bytes,
+            max_body_bytes: settings.limits.max_body_bytes,
             streams: Streams::default(),
+            admission: Admission::new(settings.limits.clone()),
         }))
     }
 
@@ -41,6 +44,11 @@ impl AppState {
 
     pub(crate) fn tokens(&self) -> &Tokens {
         &self.0.tokens
+    }
+
+    /// What all requests share.
+    pub(crate) fn admission(&self) -> &Arc<Admission> {
+        &self.0.admission
     }
 
     /// How long a client waits at most until its events are stored.

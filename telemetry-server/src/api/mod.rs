@@ -18,6 +18,7 @@ use telemetry_pipeline::Telemetry;
 use crate::Settings;
 use crate::auth::{self, Scope};
 use crate::error::ApiError;
+use crate::http;
 use crate::state::AppState;
 use crate::trace_header;
 
@@ -53,7 +54,8 @@ pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
         .method_not_allowed_fallback(async || {
             ApiError::Status(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".into())
         })
-        .layer(DefaultBodyLimit::max(settings.max_body_bytes))
+        .layer(DefaultBodyLimit::max(settings.limits.max_body_bytes))
+        .layer(middleware::from_fn_with_state(state.clone(), http::admit))
         .layer(middleware::from_fn(trace_header::add))
         .with_state(state)
 }

@@ -1,0 +1,114 @@
+//! Serves connections: HTTP/1.1 by hyper, with a bound on everything a client can hold on to.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_io_timeout::TimeoutStream;
+use tower::ServiceExt as _;
+
+use crate::Limits;
+use crate::http::connections::{Connections, Place};
+
+/// Bytes buffered per connection at most, beyond a head.
+const BUFFER: usize = 64 << 10;
+/// How long nothing is accepted after the system has refused to.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// Serves until `stop` says so, then answers what was accepted; returns when the last connection ended.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    connections: Arc<Connections>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(limits.max_header_bytes)
+        .max_buf_size(BUFFER.max(limits.max_header_bytes));
+    let write_timeout = limits.write_timeout;
+    let origin = Instant::now();
+    let stopped = stop.clone();
+    let accept = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let place = connections.enter(origin).await;
+                    let io = prepare(stream, write_timeout);
+                    tokio::spawn(connection(http.clone(), io, router.clone(), place, stopped.clone()));
+                }
+                Err(error) => {
+                    // A client that is gone already, or no descriptors: neither ends the server.
+                    tracing::warn!(%error, "can't accept a connection");
+                    tokio::time::sleep(BREATHER).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = accept => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    // Who comes now is refused by the system at once, instead of waiting for nobody.
+    drop(listener);
+    connections.all_closed().await;
+}
+
+type Io = TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>;
+
+fn prepare(stream: TcpStream, write_timeout: Duration) -> Io {
+    // An answer is one write; waiting for more to send would only delay it.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "can't set TCP_NODELAY");
+    }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(write_timeout));
+    TokioIo::new(Box::pin(stream))
+}
+
+/// Serves one connection to its end.
+async fn connection(
+    http: http1::Builder,
+    io: Io,
+    router: Router,
+    place: Place,
+    mut stop: watch::Receiver<bool>,
+) {
+    let state = Arc::clone(&place.connection);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let mut request: Request = request.map(Body::new);
+        request.extensions_mut().insert(Arc::clone(&state));
+        let answer = router.clone().oneshot(request);
+        async move {
+            Ok::<Response, std::convert::Infallible>(answer.await.unwrap_or_else(|never| match never {}))
+        }
+    });
+    let mut serving = std::pin::pin!(http.serve_connection(io, service));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            outcome = serving.as_mut() => {
+                if let Err(error) = outcome {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                return;
+            }
+            () = place.connection.evicted() => return,
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
