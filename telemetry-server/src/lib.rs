@@ -20,6 +20,7 @@ mod cli;
 mod database;
 mod doctor;
 mod error;
+mod exposition;
 mod http;
 mod import;
 mod limits;

@@ -8,6 +8,7 @@ use telemetry_pipeline::Telemetry;
 
 use crate::auth::Tokens;
 use crate::error::ApiError;
+use crate::exposition::Exposition;
 use crate::http::Admission;
 use crate::otlp::Streams;
 use crate::settings::Settings;
@@ -20,6 +21,7 @@ pub(crate) struct AppState(Arc<Shared>);
 struct Shared {
     telemetry: Telemetry,
     tokens: Tokens,
+    exposition: Arc<Exposition>,
     admission: Arc<Admission>,
     ack_within: Duration,
     max_body_bytes: usize,
@@ -28,13 +30,15 @@ struct Shared {
 
 impl AppState {
     pub(crate) fn new(telemetry: Telemetry, settings: &Settings) -> Self {
+        let exposition = Arc::new(Exposition::new(telemetry.clone()));
         Self(Arc::new(Shared {
             telemetry,
             tokens: settings.tokens.clone(),
             ack_within: settings.ack_within,
             max_body_bytes: settings.limits.max_body_bytes,
             streams: Streams::default(),
-            admission: Admission::new(settings.limits.clone()),
+            admission: Admission::new(settings.limits.clone(), exposition.requests.clone()),
+            exposition,
         }))
     }
 
@@ -44,6 +48,11 @@ impl AppState {
 
     pub(crate) fn tokens(&self) -> &Tokens {
         &self.0.tokens
+    }
+
+    /// What `/metrics` shows.
+    pub(crate) fn exposition(&self) -> &Exposition {
+        &self.0.exposition
     }
 
     /// What all requests share.

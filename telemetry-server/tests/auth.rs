@@ -43,6 +43,7 @@ async fn each_route_asks_for_its_scope() {
         (Method::POST, "/v1alpha/telemetry/events", EVENT, [401, 403, 200, 200]),
         (Method::POST, "/v1/telemetry/traces", "{}", [401, 503, 403, 503]),
         (Method::GET, "/v1/telemetry/ledger", "", [401, 200, 403, 200]),
+        (Method::GET, "/metrics", "", [401, 200, 403, 200]),
         (Method::POST, "/v1/telemetry/spans/export", "{}", [401, 403, 403, 400]),
         (Method::GET, "/v1/health", "", [200; 4]),
     ] {

@@ -2,10 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use telemetry_pipeline::{Ledger, SinkState};
 
 use crate::error::ApiError;
+use crate::exposition;
 use crate::state::AppState;
 
 /// 200 while events can be stored, 503 with the reason while not.
@@ -32,4 +35,11 @@ pub(super) async fn version() -> Json<Value> {
 /// What became of everything logged so far.
 pub(super) async fn ledger(State(state): State<AppState>) -> Json<Ledger> {
     Json(state.telemetry().ledger())
+}
+
+/// What was logged, the server itself and the ledger, for Prometheus.
+pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let page = state.exposition().render();
+    let page = page.map_err(|_| ApiError::unavailable("the metrics can't be written"))?;
+    Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], page).into_response())
 }

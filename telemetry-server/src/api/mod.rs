@@ -48,6 +48,7 @@ pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
         // Clients 0.3.x use this one.
         .nest("/v1alpha/telemetry", routes)
         .merge(otlp::routes().route_layer(needs(Scope::Write)))
+        .merge(Router::new().route("/metrics", get(admin::metrics)).route_layer(needs(Scope::Read)))
         .route("/v1/health", get(admin::health))
         .route("/v1/version", get(admin::version))
         .fallback(async || ApiError::not_found("Not Found"))

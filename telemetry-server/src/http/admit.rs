@@ -15,15 +15,14 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::error::ApiError;
-use crate::http::connections::Connection;
 use crate::http::ticket::{Refusal, Ticket};
 use crate::state::AppState;
 
 pub(crate) async fn admit(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let admission = state.admission();
-    let ticket = admission.ticket(request.extensions().get::<Arc<Connection>>().cloned());
+    let ticket = admission.ticket(&request);
     let response = answer(&ticket, admission.limits.max_body_bytes, request, next).await;
-    ticket.release();
+    ticket.answer(response.status());
     response.map(|body| Body::new(AnswerBody { body, _ticket: ticket }))
 }
 

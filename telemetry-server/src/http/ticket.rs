@@ -1,19 +1,23 @@
 //! What one request holds: bytes of its body, a place among those worked on.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::Limits;
 use crate::error::ApiError;
+use crate::exposition::Requests;
 use crate::http::connections::Connection;
 
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) limits: Limits,
+    requests: Requests,
     running: AtomicUsize,
     held_bytes: AtomicUsize,
 }
@@ -53,21 +57,31 @@ impl IntoResponse for Refusal {
 pub(crate) struct Ticket {
     admission: Arc<Admission>,
     connection: Option<Arc<Connection>>,
+    method: Method,
+    route: Option<MatchedPath>,
+    began: Instant,
+    status: OnceLock<StatusCode>,
     is_running: AtomicBool,
     held_bytes: AtomicUsize,
     refusal: Mutex<Option<Refusal>>,
 }
 
 impl Admission {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, running: AtomicUsize::new(0), held_bytes: AtomicUsize::new(0) })
+    pub(crate) fn new(limits: Limits, requests: Requests) -> Arc<Self> {
+        Arc::new(Self { limits, requests, running: AtomicUsize::new(0), held_bytes: AtomicUsize::new(0) })
     }
 
-    /// A ticket for a request of `connection`, where there is one.
-    pub(crate) fn ticket(self: &Arc<Self>, connection: Option<Arc<Connection>>) -> Arc<Ticket> {
+    /// A ticket for a request.
+    pub(crate) fn ticket(self: &Arc<Self>, request: &Request) -> Arc<Ticket> {
+        self.requests.begin();
+        let extensions = request.extensions();
         Arc::new(Ticket {
             admission: Arc::clone(self),
-            connection,
+            connection: extensions.get::<Arc<Connection>>().cloned(),
+            method: request.method().clone(),
+            route: extensions.get::<MatchedPath>().cloned(),
+            began: Instant::now(),
+            status: OnceLock::new(),
             is_running: AtomicBool::new(false),
             held_bytes: AtomicUsize::new(0),
             refusal: Mutex::default(),
@@ -115,8 +129,13 @@ impl Ticket {
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The body has been read and made into something else.
-    pub(crate) fn release(&self) {
+    /// The answer begins: the body has been read and made into something else.
+    pub(crate) fn answer(&self, status: StatusCode) {
+        let _ = self.status.set(status);
+        self.release();
+    }
+
+    fn release(&self) {
         self.admission.held_bytes.fetch_sub(self.held_bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 }
@@ -124,6 +143,11 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.release();
+        // The client went away before there was an answer: nginx's status for it.
+        let gone = StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT);
+        let status = self.status.get().copied().unwrap_or(gone);
+        let route = self.route.as_ref().map_or("", MatchedPath::as_str);
+        self.admission.requests.end(&self.method, route, status, self.began.elapsed());
         if *self.is_running.get_mut() {
             self.admission.running.fetch_sub(1, Ordering::Relaxed);
         }
@@ -136,20 +160,22 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus_client::registry::Registry;
 
     #[test]
     fn what_a_request_held_is_given_back() {
         let limits = Limits { max_held_bytes: 10, max_requests: 1, ..Limits::default() };
-        let admission = Admission::new(limits);
-        let first = admission.ticket(None);
+        let admission = Admission::new(limits, Requests::new(&mut Registry::default()));
+        let ticket = || admission.ticket(&Request::default());
+        let first = ticket();
         assert_eq!((first.hold(10), first.run()), (Ok(()), Ok(())));
-        let second = admission.ticket(None);
+        let second = ticket();
         assert_eq!(second.hold(1), Err(Refusal::Full));
         assert_eq!(second.run(), Err(Refusal::Busy));
         drop((first, second));
-        let third = admission.ticket(None);
+        let third = ticket();
         assert_eq!((third.hold(10), third.run(), third.run()), (Ok(()), Ok(()), Ok(())));
-        third.release();
-        assert_eq!(admission.ticket(None).hold(10), Ok(()));
+        third.answer(StatusCode::OK);
+        assert_eq!(ticket().hold(10), Ok(()));
     }
 }

@@ -1,6 +1,7 @@
 //! Real clients and peers against the real program.
 
 mod client;
+mod prometheus;
 mod sdk;
 
 use anyhow::Result;
@@ -11,6 +12,8 @@ use clap::ValueEnum;
 pub(crate) enum Part {
     /// The real llama-stack-client, every call, also after a restart
     Client,
+    /// A real Prometheus scrapes the server, promtool reads its page
+    Prometheus,
     /// The OpenTelemetry SDKs of Python and JavaScript send, every query route answers
     Sdk,
 }
@@ -24,6 +27,7 @@ pub(crate) fn run(only: Option<Part>, _full: bool) -> Result<()> {
     for part in parts {
         match part {
             Part::Client => client::run()?,
+            Part::Prometheus => prometheus::run()?,
             Part::Sdk => sdk::run()?,
         }
     }
