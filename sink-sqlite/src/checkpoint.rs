@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
+use sqlx::{Row as _, SqliteConnection};
 use tokio::sync::Notify;
 
 use crate::Config;
@@ -15,6 +15,8 @@ use crate::connect::{self, Role};
 const LARGE: u64 = 16 << 20;
 /// How long nothing must be written.
 const PAUSE: Duration = Duration::from_secs(1);
+/// From this size on, a log that a reader keeps from being copied is worth a line; again at each doubling.
+const HELD: u64 = 64 << 20;
 
 /// Tells the checkpoint task that something was written.
 #[derive(Clone, Debug)]
@@ -49,6 +51,9 @@ impl Checkpointer {
 /// Runs until aborted.
 pub(crate) async fn run(checkpointer: Checkpointer) {
     let mut db = None;
+    let mut next_line = HELD;
+    // Pages that the checkpoint before had copied, where it could not copy all.
+    let mut before = None;
     loop {
         let idle = tokio::time::timeout(PAUSE, checkpointer.0.large.notified()).await.is_err();
         if !checkpointer.0.dirty.swap(false, Ordering::Relaxed) {
@@ -58,15 +63,42 @@ pub(crate) async fn run(checkpointer: Checkpointer) {
             db = connect::open(&checkpointer.0.config, Role::Checkpoint).await.ok();
         }
         let Some(open) = &mut db else { continue };
-        if let Err(error) = copy(open, idle).await {
-            tracing::debug!(error = %error, "a checkpoint failed; the log is kept");
-            db = None;
+        match copy(open, idle).await {
+            Ok(Copied { pages, of }) if pages < of => {
+                // Not given up: the log is to be emptied when the reader has gone.
+                checkpointer.0.dirty.store(true, Ordering::Relaxed);
+                let bytes = checkpointer.log_size();
+                if bytes >= next_line && before == Some(pages) {
+                    next_line = bytes.saturating_mul(2);
+                    tracing::warn!(
+                        bytes,
+                        path = %checkpointer.0.config.path.display(),
+                        "the write-ahead log grows: a program has been reading the database for long; \
+                         end its transaction"
+                    );
+                }
+                before = Some(pages);
+            }
+            Ok(_) => (before, next_line) = (None, HELD),
+            Err(error) => {
+                tracing::debug!(error = %error, "a checkpoint failed; the log is kept");
+                db = None;
+            }
         }
     }
 }
 
+/// How much of the log is copied now: not more than what every reader has in sight.
+struct Copied {
+    pages: i64,
+    of: i64,
+}
+
 /// Copies what no reader needs any more; when idle, also gives the log's space back.
-async fn copy(db: &mut SqliteConnection, idle: bool) -> Result<(), sqlx::Error> {
+async fn copy(db: &mut SqliteConnection, idle: bool) -> Result<Copied, sqlx::Error> {
     let sql = if idle { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
-    sqlx::raw_sql(sql).execute(db).await.map(drop)
+    let row = sqlx::query(sql).fetch_one(db).await?;
+    let (busy, of, pages): (bool, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    // Busy although all is copied: a reader still reads from the log, so it can't be emptied.
+    Ok(Copied { pages, of: if busy { of.max(pages + 1) } else { of } })
 }

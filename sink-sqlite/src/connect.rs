@@ -50,9 +50,11 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
             .pragma("wal_autocheckpoint", "0")
             .pragma("journal_size_limit", "67108864")
             .pragma("cache_size", "-32768"),
-        Role::Checkpoint => {
-            options.thread_name(|_| "sqlite-checkpoint".to_owned()).pragma("wal_autocheckpoint", "0")
-        }
+        Role::Checkpoint => options
+            .thread_name(|_| "sqlite-checkpoint".to_owned())
+            // One that waits for a reader keeps the writer out meanwhile: it takes what it can get.
+            .busy_timeout(Duration::ZERO)
+            .pragma("wal_autocheckpoint", "0"),
         Role::Reader => {
             options.read_only(true).thread_name(|_| "sqlite-reader".to_owned()).pragma("query_only", "1")
         }

@@ -1,0 +1,268 @@
+//! What may happen to a database while the server runs: the disk fills, another program reads for hours,
+//! the file goes away.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use telemetry_tests::{Answer, Client, Server, Settings, eventually, sqlite3};
+
+/// Sqlite alone, its file in `folder`; a client waits a second at most.
+fn settings(folder: &Path) -> Settings {
+    let file = folder.join("telemetry.yaml");
+    let database = folder.join("trace_store.db");
+    let yaml = format!(
+        "telemetry:\n- provider_id: meta-reference\n  provider_type: inline::meta-reference\n  config:\n    \
+         sinks: [sqlite]\n    sqlite_db_path: {}\nserver:\n  ack_timeout: 1s\n",
+        database.display()
+    );
+    fs::write(&file, yaml).unwrap();
+    Settings::default().arguments(&["--config", file.to_str().unwrap()])
+}
+
+/// A batch of logs, each with `bytes` of text.
+fn logs(first: u64, count: u64, bytes: usize) -> Value {
+    let event = |number: u64| {
+        json!({"event": {"type": "unstructured_log", "trace_id": format!("{:032x}", number + 1), "span_id": "",
+               "timestamp": "2026-03-01T12:00:00Z", "severity": "info", "message": format!("log-{number}"),
+               "attributes": {"text": "x".repeat(bytes)}}})
+    };
+    json!({"events": (first..first + count).map(event).collect::<Vec<_>>()})
+}
+
+fn post(client: &mut Client, first: u64, count: u64, bytes: usize) -> Answer {
+    client.post("/v1/telemetry/events", &logs(first, count, bytes)).unwrap()
+}
+
+fn health(client: &mut Client) -> u16 {
+    client.get("/v1/health").unwrap().status
+}
+
+/// How often each of the logs with these numbers is stored.
+fn stored(database: &Path, numbers: std::ops::Range<u64>) -> Vec<u64> {
+    let messages = sqlite3(database, "SELECT message FROM logs").unwrap();
+    let mut times = std::collections::HashMap::<&str, u64>::new();
+    messages.lines().for_each(|message| *times.entry(message).or_default() += 1);
+    numbers.map(|number| times.get(format!("log-{number}").as_str()).copied().unwrap_or(0)).collect()
+}
+
+/// A small disk: a tmpfs, or where only the superuser may mount one, a limit on the size of files.
+enum SmallDisk {
+    Mounted(PathBuf),
+    Limited,
+}
+
+const DISK: u64 = 4 << 20;
+
+impl SmallDisk {
+    fn at(folder: &Path) -> Self {
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Self::Mounted(folder.to_owned());
+        }
+        Self::Limited
+    }
+
+    /// The disk fills up.
+    fn fill(&self, server: &Server) {
+        match self {
+            Self::Mounted(folder) => {
+                // Fails when no space is left: that is what it is for.
+                let _ = fs::write(folder.join("filler"), vec![0; usize::try_from(DISK).unwrap()]);
+            }
+            Self::Limited => limit(server, "65536"),
+        }
+    }
+
+    fn empty(&self, server: &Server) {
+        match self {
+            Self::Mounted(folder) => fs::remove_file(folder.join("filler")).unwrap(),
+            Self::Limited => limit(server, "unlimited"),
+        }
+    }
+}
+
+fn limit(server: &Server, bytes: &str) {
+    let mut set = Command::new("prlimit");
+    set.arg(format!("--pid={}", server.id())).arg(format!("--fsize={bytes}:unlimited"));
+    let status = set.status().expect("prlimit is installed (Debian: util-linux)");
+    assert!(status.success(), "without a tmpfs and without a limit the disk can't be filled");
+}
+
+/// The program, which a file that grows too large does not end.
+fn ignoring_file_limits(folder: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = folder.join("telemetry.sh");
+    let program = telemetry_tests::build().unwrap();
+    fs::write(&script, format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", program.display())).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        if let Self::Mounted(folder) = self {
+            // Lazily: the server may still hold its files.
+            let _ = Command::new("umount").arg("-l").arg(folder).status();
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_survived_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::at(folder.path());
+    let database = folder.path().join("trace_store.db");
+    let server = settings(folder.path()).program(ignoring_file_limits(folder.path())).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    assert_eq!(post(&mut client, 0, 20, 1_000).status, 200);
+    disk.fill(&server);
+    let mut next = 20;
+    let refused = loop {
+        assert!(next < 10_000, "the disk never fills");
+        let answer = post(&mut client, next, 20, 10_000);
+        next += 20;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    let acknowledged = 0..next - 20;
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert!(refused.header("retry-after").is_some(), "{:?}", refused.headers);
+    assert_eq!(health(&mut client), 503);
+    let ledger = client.get("/v1/telemetry/ledger").unwrap().json();
+    assert!(ledger["sinks"][0]["retries"].as_u64() > Some(0), "{ledger}");
+    let found = client.post("/v1/telemetry/logs", &json!({"limit": 1})).unwrap();
+    assert_eq!(found.status, 200, "what is stored can be asked for meanwhile: {}", found.text());
+    disk.empty(&server);
+    eventually("the server stores again", || {
+        (post(&mut client, next, 20, 1_000).status == 200).then_some(())
+    })
+    .unwrap();
+    assert_eq!(health(&mut client), 200);
+    assert!(
+        stored(&database, acknowledged).iter().all(|times| *times == 1),
+        "all that was acknowledged, once"
+    );
+    assert!(server.stop().unwrap().status.success());
+    assert_eq!(sqlite3(&database, "PRAGMA integrity_check").unwrap(), "ok");
+}
+
+/// The `sqlite3` program in the middle of a transaction that reads.
+fn long_reader(database: &Path) -> Child {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let mut reader = Command::new("sqlite3")
+        .arg("-readonly")
+        .arg(database)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sqlite3 is installed");
+    let stdin = reader.stdin.as_mut().unwrap();
+    stdin.write_all(b"BEGIN; SELECT count(*) FROM logs;\n").unwrap();
+    stdin.flush().unwrap();
+    let mut line = String::new();
+    BufReader::new(reader.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(!line.is_empty(), "the reader reads");
+    reader
+}
+
+#[test]
+fn a_reader_that_stays_delays_nobody_and_is_told() {
+    const BATCH: u64 = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("trace_store.db");
+    let log = || fs::metadata(folder.path().join("trace_store.db-wal")).map_or(0, |file| file.len());
+    let server = settings(folder.path()).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    assert_eq!(post(&mut client, 0, BATCH, 10).status, 200);
+    let mut reader = long_reader(&database);
+    let (mut next, mut slowest) = (BATCH, Duration::ZERO);
+    let told = || server.printed().iter().any(|line| line.contains("the write-ahead log grows"));
+    while !told() {
+        assert!(log() < 300 << 20, "nobody was told that the log grows");
+        let started = Instant::now();
+        assert_eq!(post(&mut client, next, BATCH, 10_000).status, 200);
+        slowest = slowest.max(started.elapsed());
+        next += BATCH;
+    }
+    assert!(slowest < Duration::from_secs(3), "a write took {slowest:?} beside a reader");
+    assert!(log() >= 64 << 20);
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+    eventually("the log is given back", || (log() == 0).then_some(())).unwrap();
+    assert!(stored(&database, 0..next).iter().all(|times| *times == 1));
+}
+
+#[test]
+fn another_program_reads_while_the_server_writes_at_full_speed() {
+    const LOGS: u64 = 20_000;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("trace_store.db");
+    let server = settings(folder.path()).start().unwrap();
+    let acknowledged = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut client = Client::connect(server.url()).unwrap();
+            for first in (0..LOGS).step_by(100) {
+                assert_eq!(post(&mut client, first, 100, 100).status, 200);
+                acknowledged.store(first + 100, Ordering::Release);
+            }
+        });
+        let mut before = 0;
+        while !writer.is_finished() {
+            let written = acknowledged.load(Ordering::Acquire);
+            let seen: u64 = sqlite3(&database, "SELECT count(*) FROM logs").unwrap().parse().unwrap();
+            assert!(seen >= written && seen >= before, "{seen} seen of {written}, {before} before");
+            before = seen;
+        }
+    });
+    assert_eq!(acknowledged.into_inner(), LOGS);
+}
+
+#[test]
+fn a_file_that_is_deleted_is_made_anew_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("trace_store.db");
+    let server = settings(folder.path()).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    assert_eq!(post(&mut client, 0, 10, 10).status, 200);
+    for name in ["trace_store.db", "trace_store.db-wal", "trace_store.db-shm"] {
+        // The last two may be gone already.
+        let _ = fs::remove_file(folder.path().join(name));
+    }
+    eventually("the server stores again", || (post(&mut client, 10, 10, 10).status == 200).then_some(()))
+        .unwrap();
+    assert!(stored(&database, 10..20).iter().all(|times| *times >= 1), "in the new file");
+    let found = client.post("/v1/telemetry/logs", &json!({"contains": "log-15"})).unwrap().json();
+    assert_eq!(found["data"].as_array().map(Vec::len), Some(1), "{found}");
+    assert!(
+        server.printed().iter().any(|line| line.contains("deleted or replaced")),
+        "{:?}",
+        server.printed()
+    );
+}
+
+#[test]
+fn a_file_that_becomes_read_only_loses_nothing_acknowledged() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("trace_store.db");
+    let server = settings(folder.path()).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    assert_eq!(post(&mut client, 0, 10, 10).status, 200);
+    let allow = |mode| fs::set_permissions(&database, fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o444);
+    let answer = post(&mut client, 10, 10, 10);
+    assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+    let kept = if answer.status == 200 { 20 } else { 10 };
+    allow(0o644);
+    eventually("the server stores", || (post(&mut client, 20, 10, 10).status == 200).then_some(())).unwrap();
+    assert!(stored(&database, 0..kept).iter().all(|times| *times == 1));
+    assert_eq!(health(&mut client), 200);
+}
