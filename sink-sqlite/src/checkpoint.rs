@@ -51,12 +51,15 @@ impl Checkpointer {
 /// Runs until aborted.
 pub(crate) async fn run(checkpointer: Checkpointer) {
     let mut db = None;
+    // Until the log is known to be empty.
+    let mut pending = false;
     let mut next_line = HELD;
     // Pages that the checkpoint before had copied, where it could not copy all.
     let mut before = None;
     loop {
         let idle = tokio::time::timeout(PAUSE, checkpointer.0.large.notified()).await.is_err();
-        if !checkpointer.0.dirty.swap(false, Ordering::Relaxed) {
+        pending |= checkpointer.0.dirty.swap(false, Ordering::Relaxed);
+        if !pending {
             continue;
         }
         if db.is_none() {
@@ -65,8 +68,6 @@ pub(crate) async fn run(checkpointer: Checkpointer) {
         let Some(open) = &mut db else { continue };
         match copy(open, idle).await {
             Ok(Copied { pages, of }) if pages < of => {
-                // Not given up: the log is to be emptied when the reader has gone.
-                checkpointer.0.dirty.store(true, Ordering::Relaxed);
                 let bytes = checkpointer.log_size();
                 if bytes >= next_line && before == Some(pages) {
                     next_line = bytes.saturating_mul(2);
@@ -79,7 +80,10 @@ pub(crate) async fn run(checkpointer: Checkpointer) {
                 }
                 before = Some(pages);
             }
-            Ok(_) => (before, next_line) = (None, HELD),
+            Ok(_) => {
+                (before, next_line) = (None, HELD);
+                pending = !idle;
+            }
             Err(error) => {
                 tracing::debug!(error = %error, "a checkpoint failed; the log is kept");
                 db = None;

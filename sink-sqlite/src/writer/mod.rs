@@ -34,7 +34,7 @@ pub(crate) struct Writer {
     state: State,
     /// The last write ended in the middle: what is in memory may not be what is in the file.
     stale: bool,
-    /// How often the file had to be opened anew.
+    /// How often another file was found at the path.
     reopened: u64,
     _lock: WriterLock,
 }
@@ -122,7 +122,7 @@ impl Writer {
         if !self.stale {
             return Ok(());
         }
-        match State::load(&mut self.db, &self.service_name).await {
+        match self.reload().await {
             Ok(state) => {
                 self.state = state;
                 self.stale = false;
@@ -130,6 +130,14 @@ impl Writer {
             }
             Err(_) => self.reopen().await,
         }
+    }
+
+    /// Reads the file anew, on the connection there is if that still works.
+    async fn reload(&mut self) -> Result<State, sqlx::Error> {
+        // Where the disk is full SQLite ends a transaction by itself. sqlx does not learn of it, fails to end
+        // it, and never begins another: seen here, before anything is asked.
+        self.db.begin_with("BEGIN").await?.rollback().await?;
+        State::load(&mut self.db, &self.service_name).await
     }
 
     async fn reopen(&mut self) -> Result<(), SinkError> {
@@ -143,9 +151,11 @@ impl Writer {
             })?;
         self.db = db;
         self.state = state;
-        self.identity = identity;
         self.stale = false;
-        self.reopened += 1;
+        if self.identity != identity {
+            self.identity = identity;
+            self.reopened += 1;
+        }
         Ok(())
     }
 
@@ -168,7 +178,7 @@ impl Writer {
         Ok(())
     }
 
-    /// How often the file had to be opened anew: connections made before are of another file.
+    /// How often another file was found at the path: connections made before are of the one before.
     pub(crate) const fn reopened(&self) -> u64 {
         self.reopened
     }
@@ -181,8 +191,13 @@ impl Writer {
 
     /// Deletes a little of what has expired or is too much; says whether there may be more.
     pub(crate) async fn purge_step(&mut self, now: Timestamp) -> Result<bool, SinkError> {
+        self.refresh().await?;
+        self.stale = true;
         let max_size = self.config.max_size;
-        purge::step(&mut self.db, now, max_size).await.map_err(|error| write_error(&self.config.path, error))
+        let more = purge::step(&mut self.db, now, max_size).await;
+        // What is in memory is not about what a purge deletes: it is right unless the purge failed.
+        self.stale = more.is_err();
+        more.map_err(|error| write_error(&self.config.path, error))
     }
 }
 
