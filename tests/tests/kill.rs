@@ -9,16 +9,38 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use telemetry_tests::{Client, Server, Settings, eventually, sqlite3};
 
-/// Rounds in an ordinary run; `TELEMETRY_KILL_ROUNDS` asks for more.
-const ROUNDS: u64 = 20;
+/// Rounds in an ordinary run; `cargo xtask integration --only sqlite` asks for 20, with `--full` for 200.
+const ROUNDS: u64 = 5;
 const WRITERS: u64 = 4;
 
-/// What a writer was told is stored: spans by id, and whether their end was acknowledged too.
-type Acknowledged = Arc<Mutex<BTreeMap<String, bool>>>;
+/// What a writer was told is stored: spans by id, and how much of each was acknowledged.
+type Acknowledged = Arc<Mutex<BTreeMap<String, Stored>>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stored {
+    Start,
+    End,
+    /// Its log and its measurement too.
+    Events,
+}
 
 fn event(trace: &str, span: &str, payload: &Value) -> Value {
     json!({"event": {"type": "structured_log", "trace_id": trace, "span_id": span,
                      "timestamp": "2026-03-01T12:00:00.5Z", "attributes": {"writer": span}, "payload": payload}})
+}
+
+/// A log and a measurement that come after their span has ended.
+fn log_and_metric(trace: &str, span: &str) -> Value {
+    let common = json!({"trace_id": trace, "span_id": span, "timestamp": "2026-03-01T12:00:00.7Z"});
+    let with = |own: Value| {
+        let mut event = common.clone();
+        event.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        json!({ "event": event })
+    };
+    json!({"events": [
+        with(json!({"type": "unstructured_log", "severity": "info", "message": span})),
+        with(json!({"type": "metric", "metric": "killed", "value": 1, "unit": "1", "attributes": {"span": span}})),
+    ]})
 }
 
 fn accepted(client: &mut Client, body: &Value) -> bool {
@@ -40,25 +62,41 @@ fn write(url: &str, writer: u64, round: u64, acknowledged: &Acknowledged, done: 
             break;
         }
         if first_is_start {
-            acknowledged.lock().unwrap().insert(span.clone(), false);
+            acknowledged.lock().unwrap().insert(span.clone(), Stored::Start);
         }
         if !accepted(&mut client, second) {
             break;
         }
-        acknowledged.lock().unwrap().insert(span, true);
+        acknowledged.lock().unwrap().insert(span.clone(), Stored::End);
+        if !accepted(&mut client, &log_and_metric(&trace, &span)) {
+            break;
+        }
+        acknowledged.lock().unwrap().insert(span, Stored::Events);
         if done.load(Ordering::Relaxed) {
             break;
         }
     }
 }
 
-fn all_there(server: &Server, acknowledged: &BTreeMap<String, bool>) {
+/// What the views must not show.
+const INCONSISTENT: [&str; 4] = [
+    "SELECT count(*) FROM spans WHERE trace_id NOT IN (SELECT trace_id FROM traces)",
+    "SELECT count(*) FROM traces WHERE trace_id NOT IN (SELECT trace_id FROM spans)",
+    "SELECT count(*) FROM (SELECT trace_id, min(start_time) AS first, max(end_time) AS last FROM spans \
+     GROUP BY trace_id) s JOIN traces t USING (trace_id) \
+     WHERE t.start_time <> s.first OR t.end_time IS NOT s.last",
+    "SELECT count(*) FROM (SELECT 1 FROM logs GROUP BY message HAVING count(*) > 1)",
+];
+
+fn all_there(server: &Server, acknowledged: &BTreeMap<String, Stored>) {
     let mut client = Client::connect(server.url()).unwrap();
-    for (span, ended) in acknowledged {
+    for (span, stored) in acknowledged {
+        let ended = *stored >= Stored::End;
         let answer = client.get(&format!("/v1/telemetry/traces/{span}{span}/spans/{span}")).unwrap();
         assert_eq!(answer.status, 200, "span {span} was acknowledged: {}", answer.text());
         let found = answer.json();
-        assert_eq!(found["end_time"].is_string(), *ended || found["end_time"].is_string(), "{found}");
+        let events = found["events"].as_array().map_or(0, Vec::len);
+        assert!(*stored < Stored::Events || events == 2, "the events of {span} were acknowledged: {found}");
         assert!(!ended || found["status"] == "ok", "the end of {span} was acknowledged: {found}");
         assert!(found["end_time"].is_string() || found["unfinished"] == true, "{found}");
     }
@@ -99,8 +137,9 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
         all_there(&server, &acknowledged);
         assert!(server.stop().unwrap().status.success());
         assert_eq!(sqlite3(&database, "pragma integrity_check").unwrap(), "ok");
-        let orphans = "select count(*) from spans where trace_id not in (select trace_id from traces)";
-        assert_eq!(sqlite3(&database, orphans).unwrap(), "0");
+        for broken in INCONSISTENT {
+            assert_eq!(sqlite3(&database, broken).unwrap(), "0", "{broken}");
+        }
     }
     println!("{rounds} rounds, {total} acknowledged spans, none lost");
 }
