@@ -3,6 +3,7 @@
 mod client;
 mod prometheus;
 mod sdk;
+mod sqlite;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -16,10 +17,12 @@ pub(crate) enum Part {
     Prometheus,
     /// The OpenTelemetry SDKs of Python and JavaScript send, every query route answers
     Sdk,
+    /// The store under real faults: kill -9, a full disk, other readers, a deleted file
+    Sqlite,
 }
 
 /// Runs one part, or all.
-pub(crate) fn run(only: Option<Part>, _full: bool) -> Result<()> {
+pub(crate) fn run(only: Option<Part>, full: bool) -> Result<()> {
     let parts = match &only {
         Some(part) => std::slice::from_ref(part),
         None => Part::value_variants(),
@@ -29,6 +32,7 @@ pub(crate) fn run(only: Option<Part>, _full: bool) -> Result<()> {
             Part::Client => client::run()?,
             Part::Prometheus => prometheus::run()?,
             Part::Sdk => sdk::run()?,
+            Part::Sqlite => sqlite::run(full)?,
         }
     }
     Ok(())
