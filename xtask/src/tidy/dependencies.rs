@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["telemetry-core", "telemetry-pipeline", "sink-console", "sink-sqlite", "sink-otel"],
     ),
     ("telemetry-tracing", &["telemetry-core", "telemetry-pipeline"]),
+    ("telemetry-tower", &["telemetry-core", "telemetry-pipeline"]),
     ("telemetry-server", &["telemetry-core", "telemetry-pipeline", "telemetry-provider", "sink-sqlite"]),
 ];
 
@@ -28,6 +29,7 @@ const OUTSIDE: &[&str] = &["telemetry-tests", "telemetry-benches", "telemetry-ex
 const BANNED: &[(&str, &[&str])] = &[
     ("telemetry-core", &["tokio", "sqlx", "serde-saphyr", "axum", "reqwest", "tracing"]),
     ("telemetry-pipeline", &["sqlx", "serde-saphyr", "axum", "reqwest"]),
+    ("telemetry-tower", &["axum", "hyper", "tokio", "tonic", "tower"]),
     ("sink-console", &["tokio", "sqlx", "serde-saphyr"]),
     ("sink-sqlite", &["serde-saphyr", "axum", "reqwest"]),
     ("sink-otel", &["serde-saphyr", "axum", "sqlx"]),

@@ -1,0 +1,84 @@
+//! The layers in an axum router, over real sockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::MatchedPath;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use telemetry_core::Signal;
+use telemetry_tower::{Route, Routes, api_of};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+
+use crate::stage::{Stage, ask, one_request, send};
+
+/// Tokens for ever: only the client can end it.
+async fn endless() -> Body {
+    let tokens = stream::repeat_with(|| Ok::<_, std::convert::Infallible>(Bytes::from("data: token\n\n")));
+    Body::from_stream(tokens.then(async |token| {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        token
+    }))
+}
+
+async fn serve(stage: &Stage) -> SocketAddr {
+    let routes = Routes::from_fn(|request| {
+        let template = request.extensions.get::<MatchedPath>()?.as_str().to_owned();
+        Some(Route { api: api_of(&template).to_owned().into(), template: template.into() })
+    });
+    let app = Router::new()
+        .route("/v1/models/{model_id}", get(async || "a model"))
+        .route("/v1/inference/chat", post(endless))
+        .route("/v1/safety", post(async || -> &'static str { panic!("a bug of the handler") }))
+        .layer(stage.metrics_layer(routes.clone()))
+        .layer(stage.span_layer(routes));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, app).into_future());
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_names_its_api_and_its_span() {
+    let stage = Stage::new();
+    let answer = ask(serve(&stage).await, "GET /v1/models/llama").await;
+    assert!(answer.contains("x-trace-id: ") && answer.ends_with("a model"), "{answer}");
+    stage.wait_for_requests(1);
+    let is_end = |signal: &Signal| matches!(signal, Signal::SpanEnded(_));
+    stage.seen.wait_until("the span's end", |signals| signals.iter().any(is_end));
+    assert_eq!(stage.seen.ended_spans()[0].name, "GET /v1/models/{model_id}");
+    assert_eq!(stage.into_metrics(), one_request("models", 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_that_do_not_exist_are_unknown() {
+    let stage = Stage::new();
+    let address = serve(&stage).await;
+    assert!(ask(address, "GET /v1/models").await.starts_with("HTTP/1.1 404"));
+    assert!(ask(address, "GET /.env").await.starts_with("HTTP/1.1 404"));
+    stage.wait_for_requests(2);
+    assert_eq!(stage.into_metrics(), [one_request("unknown", 404), one_request("unknown", 404)].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_amid_a_stream_counts_once_as_499() {
+    let stage = Stage::new();
+    let mut connection = send(serve(&stage).await, "POST /v1/inference/chat").await;
+    let mut some = [0; 1_024];
+    assert!(connection.read(&mut some).await.unwrap() > 0);
+    drop(connection);
+    stage.wait_for_requests(1);
+    assert_eq!(stage.into_metrics(), one_request("inference", 499));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_panics_counts_once_as_500() {
+    let stage = Stage::new();
+    assert_eq!(ask(serve(&stage).await, "POST /v1/safety").await, "", "the connection is closed");
+    stage.wait_for_requests(1);
+    assert_eq!(stage.into_metrics(), one_request("safety", 500));
+}

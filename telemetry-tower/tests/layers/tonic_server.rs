@@ -1,0 +1,34 @@
+//! The layers in a tonic server, asked by a tonic client: the status of a gRPC call is in its trailers.
+
+use telemetry_tower::Routes;
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Endpoint, Server};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::stage::{Stage, one_request};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grpc_call_counts_with_what_its_status_stands_for() {
+    let stage = Stage::new();
+    let (_reporter, health) = tonic_health::server::health_reporter();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder()
+        .layer(stage.span_layer(Routes::new()))
+        .layer(stage.metrics_layer(Routes::new()))
+        .add_service(health);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut client = HealthClient::new(channel);
+    let answer = client.check(HealthCheckRequest { service: String::new() }).await.unwrap();
+    assert!(answer.metadata().contains_key("x-trace-id"));
+    let refused = client.check(HealthCheckRequest { service: "nobody".to_owned() }).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::NotFound);
+
+    stage.wait_for_requests(2);
+    let api = "grpc.health.v1.Health";
+    assert_eq!(stage.into_metrics(), [one_request(api, 200), one_request(api, 404)].concat());
+}
