@@ -6,6 +6,7 @@ use std::time::Duration;
 use telemetry_core::{Key, KeyKind, OptionError, Options};
 
 use crate::auth::Tokens;
+use crate::datasets::Datasets;
 use crate::limits::Limits;
 
 /// How the server listens and what it bounds.
@@ -15,6 +16,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Who may do what; without tokens everybody may do everything.
     pub tokens: Tokens,
+    /// Where exported spans go.
+    pub datasets: Datasets,
     /// What is bounded.
     pub limits: Limits,
     /// How long a client waits at most until its events are stored; then it is told to try again.
@@ -32,6 +35,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8322)),
             tokens: Tokens::default(),
+            datasets: Datasets::default(),
             limits: Limits::default(),
             ack_within: Duration::from_secs(5),
             shutdown_within: Duration::from_secs(9),
@@ -45,19 +49,24 @@ const fn key(name: &'static str, kind: KeyKind, default: &'static str, help: &'s
     Key { name, kind, flat: None, default: Some(default), help }
 }
 
+const fn optional(name: &'static str, kind: KeyKind, help: &'static str) -> Key {
+    Key { name, kind, flat: None, default: None, help }
+}
+
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 
 impl Settings {
     /// The keys of the map `server:`.
     pub const KEYS: &'static [Key] = &[
         key("listen", KeyKind::Text, "127.0.0.1:8322", "address and port; port 0 picks one"),
-        Key {
-            name: "tokens",
-            kind: KeyKind::Secret,
-            flat: None,
-            default: None,
-            help: "bearer tokens: a list of texts, or of maps with `token` and `scopes`",
-        },
+        optional(
+            "tokens",
+            KeyKind::Secret,
+            "bearer tokens: a list of texts, or of maps with `token` and `scopes`",
+        ),
+        optional("dataset_dir", KeyKind::Path, "exported spans: a directory of JSON Lines"),
+        optional("dataset_url", KeyKind::Text, "exported spans: a Llama Stack server"),
+        optional("dataset_token", KeyKind::Secret, "the bearer token of `dataset_url`"),
         Limits::KEYS[0],
         Limits::KEYS[1],
         Limits::KEYS[2],
@@ -85,6 +94,7 @@ impl Settings {
             })?;
         }
         settings.tokens = Tokens::from_options(options)?;
+        settings.datasets = Datasets::from_options(options)?;
         settings.limits = Limits::from_options(options)?;
         settings.ack_within = options.duration("ack_timeout")?.unwrap_or(settings.ack_within);
         settings.shutdown_within = options.duration("shutdown_timeout")?.unwrap_or(settings.shutdown_within);
@@ -109,16 +119,19 @@ mod tests {
         let options = Options::from_pairs([
             ("listen", text("127.0.0.1:0")),
             ("tokens", text("hush")),
+            ("dataset_dir", text("/data")),
             ("max_body_size", text("1KiB")),
             ("ack_timeout", text("1s")),
             ("shutdown_timeout", text("2s")),
             ("log_level", text("debug")),
             ("log_format", text("json")),
         ]);
-        assert_eq!(options.keys().count() - 1 + Limits::KEYS.len(), Settings::KEYS.len());
+        // Of the limits one is given, of the datasets one of three.
+        assert_eq!(options.keys().count() - 1 + 2 + Limits::KEYS.len(), Settings::KEYS.len());
         let expected = Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tokens: Tokens::from_options(&options).unwrap(),
+            datasets: Datasets::Directory("/data".into()),
             limits: Limits { max_body_bytes: 1_024, ..Limits::default() },
             ack_within: Duration::from_secs(1),
             shutdown_within: Duration::from_secs(2),

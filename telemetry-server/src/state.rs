@@ -7,6 +7,7 @@ use telemetry_core::TraceStore;
 use telemetry_pipeline::Telemetry;
 
 use crate::auth::Tokens;
+use crate::datasets::Exporter;
 use crate::error::ApiError;
 use crate::exposition::Exposition;
 use crate::http::Admission;
@@ -22,6 +23,7 @@ struct Shared {
     telemetry: Telemetry,
     tokens: Tokens,
     exposition: Arc<Exposition>,
+    exporter: Exporter,
     admission: Arc<Admission>,
     ack_within: Duration,
     max_body_bytes: usize,
@@ -39,6 +41,7 @@ impl AppState {
             streams: Streams::default(),
             admission: Admission::new(settings.limits.clone(), exposition.requests.clone()),
             exposition,
+            exporter: Exporter::new(settings.datasets.clone()),
         }))
     }
 
@@ -53,6 +56,11 @@ impl AppState {
     /// What `/metrics` shows.
     pub(crate) fn exposition(&self) -> &Exposition {
         &self.0.exposition
+    }
+
+    /// Appends spans to datasets.
+    pub(crate) fn exporter(&self) -> &Exporter {
+        &self.0.exporter
     }
 
     /// What all requests share.

@@ -1,18 +1,19 @@
 """Drives the real llama-stack-client through every telemetry call and checks the answers.
 
-usage: drive.py URL before|after
+usage: drive.py URL before|after DATASETS
 
 `before` logs a nested trace and queries it; `after`, run against a restarted server, finds it
-again and ends the span that was left open.
+again and ends the span that was left open. DATASETS is the folder the server exports to.
 """
 
 import datetime as dt
+import json
 import sys
 
 import llama_stack_client
 from llama_stack_client import APIStatusError, LlamaStackClient
 
-URL, PHASE = sys.argv[1], sys.argv[2]
+URL, PHASE, DATASETS = sys.argv[1:]
 client = LlamaStackClient(base_url=URL, max_retries=0)
 telemetry = client.telemetry
 # Clients 0.3.x have no log_event: the route is still there, under the prefix they use.
@@ -193,8 +194,16 @@ def query_metrics():
 
 
 def export():
-    status = rejected(telemetry.save_spans_to_dataset, attribute_filters=[], attributes_to_save=["input"], dataset_id="nowhere")
-    check("an unknown dataset is a clear client error", 400 <= (status or 0) < 500, True)
+    mine = {"attribute_filters": [where("session_id", "eq", SESSION)], "attributes_to_save": ["input"]}
+    dataset = f"{PHASE}-{VERSION}"
+    for _ in range(2):
+        check("export", telemetry.save_spans_to_dataset(dataset_id=dataset, **mine), None)
+    with open(f"{DATASETS}/{dataset}.jsonl", encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    check("twice the spans that carry input", [(row["name"], row["input"], row["trace_id"]) for row in rows],
+          [("child1", "hello", TRACE), ("grandchild", "deep", TRACE)] * 2)
+    check("a row's fields", list(rows[0]), ["trace_id", "span_id", "parent_span_id", "name", "start_time", "end_time", "input"])
+    check("a name that leads elsewhere", rejected(telemetry.save_spans_to_dataset, dataset_id="../elsewhere", **mine), 400)
 
 
 if PHASE == "before":

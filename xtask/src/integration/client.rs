@@ -16,13 +16,19 @@ pub(crate) fn run() -> Result<()> {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
+    let (config, datasets) = (folder.join("telemetry.yaml"), folder.join("datasets"));
+    std::fs::write(&config, format!("server: {{dataset_dir: '{}'}}\n", datasets.display()))?;
     for phase in ["before", "after"] {
-        let server = Settings::sqlite_in(&folder).start()?;
+        let server =
+            Settings::sqlite_in(&folder).arguments(&["--config".as_ref(), config.as_os_str()]).start()?;
         for version in VERSIONS {
             let package = format!("llama-stack-client=={version}");
             let python = python::environment(&format!("client-{version}"), &[&package])?;
             command::run(
-                Command::new(python).arg(root().join("tests/client/drive.py")).args([server.url(), phase]),
+                Command::new(python)
+                    .arg(root().join("tests/client/drive.py"))
+                    .args([server.url(), phase])
+                    .arg(&datasets),
             )?;
         }
         let ended = server.stop()?;
