@@ -13,7 +13,7 @@ pub struct PipelineConfig {
     pub service_name: Text,
     /// This run of the program; stores tell batches of different runs apart by it.
     pub run: RunId,
-    /// Events that may wait for the assembler. A slot takes 128 bytes whether used or not.
+    /// Events of each thread that may wait for the assembler. A slot takes 96 bytes once it was used.
     pub queue_slots: usize,
     /// Bytes of payload (beyond 1 KiB per event) that may wait for the assembler.
     pub queue_bytes: usize,
@@ -43,7 +43,12 @@ const fn key(name: &'static str, kind: KeyKind, default: &'static str, help: &'s
 impl PipelineConfig {
     /// The keys of the map `pipeline:`.
     pub const KEYS: &'static [Key] = &[
-        key("queue_slots", KeyKind::Integer, "16384", "events that may wait for the assembler"),
+        key(
+            "queue_slots",
+            KeyKind::Integer,
+            "16384",
+            "events of each thread that may wait for the assembler",
+        ),
         key("queue_bytes", KeyKind::Size, "64MiB", "payload that may wait for the assembler"),
         key(
             "max_open_spans",

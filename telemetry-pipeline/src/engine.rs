@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::Submission;
 use crate::assembler::{Assembler, Input};
+use crate::lane::Inlet;
 use crate::ledger::SinkCounters;
 use crate::receipt::Ack;
 use crate::telemetry::Shared;
@@ -61,11 +62,12 @@ impl Engine {
 
     /// Runs until the door is closed and the queue is empty. The workers' queues end with it.
     pub(crate) fn run(mut self) {
+        let mut inlet = Inlet::new(Arc::clone(&self.shared.gate));
         let mut empty_ticks = 0;
         loop {
             // Read before the queue: what was pushed before the door closed is seen.
             let closed = self.shared.gate.is_closed();
-            let taken = self.drain();
+            let taken = self.drain(&mut inlet);
             if taken >= BUSY {
                 continue;
             }
@@ -84,16 +86,15 @@ impl Engine {
             if empty_ticks < IDLE_TICKS {
                 std::thread::park_timeout(TICK);
             } else {
-                self.shared.gate.park(SLEEP);
+                inlet.park(TICK, SLEEP);
             }
         }
     }
 
     /// Takes what is in the queue; says how much.
-    fn drain(&mut self) -> usize {
+    fn drain(&mut self, inlet: &mut Inlet) -> usize {
         let now = Timestamp::now();
-        let gate = Arc::clone(&self.shared.gate);
-        let (taken, requests) = gate.drain(|record| self.ingest(record.into_input(), now));
+        let (taken, requests) = inlet.drain(|record| self.ingest(record.into_input(), now));
         for request in requests {
             self.serve(request, now);
         }

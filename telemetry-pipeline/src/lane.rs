@@ -1,30 +1,49 @@
-//! Lanes: the queue between callers and the engine, in parts that threads do not share.
+//! Lanes: between callers and the engine, a ring of its own for every thread that logs.
 //!
-//! A thread keeps to one lane, so threads that log at once do not fight for a cache line. A span guard
-//! keeps to the lane of the thread that made it: what it logs stays in order wherever it is moved.
+//! Only its thread writes to a ring and only the engine reads from it, so a push is a few plain stores:
+//! no locked instruction, which would wait until all stores before it have reached memory, and nothing
+//! that two threads fight for. What one thread logs stays in order; of what two threads log, the
+//! assembler takes any order.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+use rtrb::{Consumer, Producer, RingBuffer};
 use telemetry_core::SignalSet;
 
 use crate::engine::Request;
 use crate::ledger::DoorCounters;
 use crate::record::Record;
 
-/// Lanes of a pipeline. As many threads log without a word between them.
-const LANES: usize = 4;
 /// Requests that may wait for the engine.
 const REQUESTS: usize = 4_096;
 /// Payload above this many bytes is charged to the byte budget.
 const FREE_BYTES: usize = 1_024;
 
+thread_local! {
+    /// This thread's rings, of one pipeline as a rule.
+    static LANES: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
+    /// What the guard that ended last on this thread held; the next one need not count itself.
+    static SPARE: Cell<Option<Arc<Gate>>> = const { Cell::new(None) };
+}
+
+/// A thread's end of a ring.
+struct Lane {
+    gate: u64,
+    ring: Producer<Record>,
+}
+
 /// What stands between callers and the engine.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    lanes: Vec<ArrayQueue<Record>>,
+    /// Tells this pipeline's rings from others'.
+    number: u64,
+    slots: usize,
+    /// Rings that the engine has not taken over yet.
+    opened: Mutex<Vec<Consumer<Record>>>,
     requests: ArrayQueue<Request>,
     bytes: AtomicUsize,
     max_bytes: usize,
@@ -37,11 +56,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Room for about `slots` records, and for `max_bytes` of payload beyond what is free.
+    /// Room for `slots` records of each thread, and for `max_bytes` of payload beyond what is free.
     pub(crate) fn new(slots: usize, max_bytes: usize, interest: SignalSet) -> Self {
-        let slots = slots.div_ceil(LANES).max(1);
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
-            lanes: (0..LANES).map(|_| ArrayQueue::new(slots)).collect(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            slots: slots.max(1),
+            opened: Mutex::default(),
             requests: ArrayQueue::new(REQUESTS),
             bytes: AtomicUsize::new(0),
             max_bytes,
@@ -53,63 +74,65 @@ impl Gate {
         }
     }
 
+    /// Pushes what in-process code logs: never blocks, counts what is refused.
+    #[inline]
+    pub(crate) fn offer(&self, record: Record) -> bool {
+        if self.closed.load(Ordering::Relaxed) {
+            self.door.refused_closed.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        let bytes = record.payload_bytes();
+        let charged = bytes > FREE_BYTES;
+        let fits = !charged || self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_bytes;
+        let accepted = fits && self.push(record);
+        if !accepted {
+            if charged {
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            self.door.refused_full.fetch_add(1, Ordering::Relaxed);
+        }
+        accepted
+    }
+
+    /// Puts a record into this thread's ring; says whether there was room.
+    #[inline]
+    fn push(&self, record: Record) -> bool {
+        // A thread that ends has no rings any more.
+        if LANES.try_with(|_| ()).is_err() {
+            return self.push_last(record);
+        }
+        let pushed = LANES.with_borrow_mut(|lanes| {
+            let known = lanes.iter().position(|lane| lane.gate == self.number);
+            let at = known.unwrap_or_else(|| self.open(lanes));
+            lanes[at].ring.push(record).is_ok()
+        });
+        if pushed && self.parked.load(Ordering::Acquire) {
+            self.wake();
+        }
+        pushed
+    }
+
+    /// Opens a ring for this thread and says where it is; drops those of pipelines that have ended.
+    #[cold]
+    fn open(&self, lanes: &mut Vec<Lane>) -> usize {
+        lanes.retain(|lane| !lane.ring.is_abandoned());
+        let (ring, end) = RingBuffer::new(self.slots);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(end);
+        lanes.push(Lane { gate: self.number, ring });
+        lanes.len() - 1
+    }
+
+    #[cold]
+    fn push_last(&self, record: Record) -> bool {
+        let submissions = vec![record.into_input()];
+        self.request(Request::Submit { submissions, acks: Vec::new() }).is_ok()
+    }
+
     /// Puts a request into its queue and wakes the engine, or gives it back when there is no room.
     pub(crate) fn request(&self, request: Request) -> Result<(), Request> {
         self.requests.push(request)?;
         self.wake();
         Ok(())
-    }
-
-    /// Puts a record into `lane`, or a free one, or says that there is no room.
-    #[inline]
-    fn push(&self, lane: usize, record: Record) -> bool {
-        let bytes = record.payload_bytes();
-        let charged = bytes > FREE_BYTES;
-        if charged && self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max_bytes {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return false;
-        }
-        if let Err(record) = self.lanes[lane].push(record)
-            && !self.push_anywhere(record)
-        {
-            if charged {
-                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            }
-            return false;
-        }
-        // Sequentially consistent with the engine's store and its look at the lanes: no wake-up is lost.
-        if self.parked.load(Ordering::SeqCst) {
-            self.wake();
-        }
-        true
-    }
-
-    #[cold]
-    fn push_anywhere(&self, record: Record) -> bool {
-        self.lanes.iter().try_fold(record, |record, lane| lane.push(record).err()).is_none()
-    }
-
-    /// Gives every record that is in the lanes now to `take`, then every request that was there before
-    /// them to `serve`: a request comes after all that was logged before it. Says how many there were.
-    pub(crate) fn drain(&self, mut take: impl FnMut(Record)) -> (usize, Vec<Request>) {
-        let requests: Vec<Request> = (0..self.requests.len()).map_while(|_| self.requests.pop()).collect();
-        let mut taken = requests.len();
-        for lane in &self.lanes {
-            for _ in 0..lane.len() {
-                let Some(record) = lane.pop() else { break };
-                taken += 1;
-                let bytes = record.payload_bytes();
-                if bytes > FREE_BYTES {
-                    self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-                }
-                take(record);
-            }
-        }
-        (taken, requests)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.requests.is_empty() && self.lanes.iter().all(ArrayQueue::is_empty)
     }
 
     /// Refuses what comes from now on.
@@ -133,56 +156,87 @@ impl Gate {
             engine.unpark();
         }
     }
-
-    /// The engine's sleep until it is woken, at most `longest`; none when there is work.
-    pub(crate) fn park(&self, longest: std::time::Duration) {
-        self.parked.store(true, Ordering::SeqCst);
-        if self.is_empty() && !self.is_closed() {
-            std::thread::park_timeout(longest);
-        }
-        self.parked.store(false, Ordering::SeqCst);
-    }
 }
 
-/// One lane of a gate. Each has a reference count of its own, so that guards on different threads
-/// share nothing.
-#[derive(Debug)]
-pub(crate) struct Lane {
+/// The engine's side of a gate.
+pub(crate) struct Inlet {
     gate: Arc<Gate>,
-    number: usize,
+    rings: Vec<Consumer<Record>>,
 }
 
-impl Lane {
-    /// All lanes of `gate`.
-    pub(crate) fn all(gate: &Arc<Gate>) -> Vec<Arc<Self>> {
-        (0..gate.lanes.len()).map(|number| Arc::new(Self { gate: Arc::clone(gate), number })).collect()
+impl Inlet {
+    pub(crate) const fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, rings: Vec::new() }
     }
 
-    /// Pushes what in-process code logs: never blocks, counts what is refused.
+    /// Gives every record that is in the rings now to `take`, and returns every request that was there
+    /// before: a request comes after all that was logged before it. Says how much there was.
+    pub(crate) fn drain(&mut self, mut take: impl FnMut(Record)) -> (usize, Vec<Request>) {
+        let waiting = self.gate.requests.len();
+        let requests: Vec<Request> = (0..waiting).map_while(|_| self.gate.requests.pop()).collect();
+        let mut taken = requests.len();
+        self.rings.append(&mut self.gate.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        for ring in &mut self.rings {
+            let Ok(chunk) = ring.read_chunk(ring.slots()) else { continue };
+            taken += chunk.len();
+            for record in chunk {
+                let bytes = record.payload_bytes();
+                if bytes > FREE_BYTES {
+                    self.gate.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                }
+                take(record);
+            }
+        }
+        (taken, requests)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.gate.requests.is_empty()
+            && self.gate.opened.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+            && self.rings.iter().all(Consumer::is_empty)
+    }
+
+    /// Sleeps until it is woken: `longest` at most, and not at all when there is work.
+    ///
+    /// A caller that did not yet see that the engine sleeps has pushed by the end of a `tick`.
+    pub(crate) fn park(&mut self, tick: Duration, longest: Duration) {
+        self.rings.retain(|ring| !(ring.is_abandoned() && ring.is_empty()));
+        self.gate.parked.store(true, Ordering::SeqCst);
+        for nap in [tick, longest] {
+            if self.is_empty() && !self.gate.is_closed() {
+                std::thread::park_timeout(nap);
+            }
+        }
+        self.gate.parked.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A guard's hold on the gate, handed from one guard of a thread to the next.
+#[derive(Debug)]
+pub(crate) struct Hold(Option<Arc<Gate>>);
+
+impl Hold {
+    /// On nothing: no sink wants anything.
+    pub(crate) const NONE: Self = Self(None);
+
     #[inline]
-    pub(crate) fn offer(&self, record: Record) -> bool {
-        let Gate { closed, door, .. } = &*self.gate;
-        if closed.load(Ordering::Relaxed) {
-            door.refused_closed.fetch_add(1, Ordering::Relaxed);
-            return false;
-        }
-        let accepted = self.gate.push(self.number, record);
-        if !accepted {
-            door.refused_full.fetch_add(1, Ordering::Relaxed);
-        }
-        accepted
+    pub(crate) fn on(gate: &Arc<Gate>) -> Self {
+        // Not there while the thread ends.
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        Self(Some(spare.filter(|spare| Arc::ptr_eq(spare, gate)).unwrap_or_else(|| Arc::clone(gate))))
+    }
+
+    #[inline]
+    pub(crate) const fn gate(&self) -> Option<&Arc<Gate>> {
+        self.0.as_ref()
     }
 }
 
-/// This thread's lane.
-#[inline]
-pub(crate) fn of_thread(lanes: &[Arc<Lane>]) -> &Arc<Lane> {
-    thread_local!(static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) });
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let mut number = NUMBER.get();
-    if number == usize::MAX {
-        number = NEXT.fetch_add(1, Ordering::Relaxed) % LANES;
-        NUMBER.set(number);
+impl Drop for Hold {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(gate) = self.0.take() {
+            let _ = SPARE.try_with(|spare| spare.set(Some(gate)));
+        }
     }
-    &lanes[number]
 }

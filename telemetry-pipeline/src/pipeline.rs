@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use crate::assembler::{Assembler, AssemblerCounts};
 use crate::engine::{Engine, Outlet};
 use crate::error::{StartError, StartFailure, panic_text};
-use crate::lane::{Gate, Lane};
+use crate::lane::Gate;
 use crate::ledger::{Ledger, SinkCounters};
 use crate::spool::Spool;
 use crate::telemetry::{Shared, StoreHandle, StoreQueue};
@@ -184,7 +184,6 @@ impl Pipeline {
         let interest = outlets.iter().fold(SignalSet::NONE, |union, outlet| union | outlet.interest);
         let gate = Arc::new(Gate::new(config.queue_slots, config.queue_bytes, interest));
         let shared = Arc::new(Shared {
-            lanes: Lane::all(&gate),
             gate,
             assembler: Mutex::new(AssemblerCounts::default()),
             sinks: outlets.iter().map(|outlet| Arc::clone(&outlet.counters)).collect(),

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use telemetry_core::{Attributes, MetricValue, Severity, SpanKey, SpanStatus, Text, Ttl, Value};
+use telemetry_core::{
+    Attributes, Event, EventContext, MetricValue, Severity, SpanKey, SpanStatus, Text, Ttl, Value,
+};
 
 use crate::clock::Anchor;
-use crate::lane::Lane;
+use crate::lane::{Gate, Hold};
 use crate::record::Record;
 use crate::{Entered, TraceParent, enter, ids};
 
@@ -31,7 +33,7 @@ use crate::{Entered, TraceParent, enter, ids};
 #[must_use = "a span ends when its guard is dropped"]
 pub struct SpanGuard {
     /// None when no sink wants anything.
-    lane: Option<Arc<Lane>>,
+    gate: Hold,
     key: SpanKey,
     anchor: Anchor,
     /// Whether the start was accepted and the end is still to come.
@@ -43,7 +45,7 @@ pub struct SpanGuard {
 
 impl SpanGuard {
     pub(crate) fn start(
-        lane: Option<&Arc<Lane>>,
+        gate: Option<&Arc<Gate>>,
         name: Text,
         parent: Option<SpanKey>,
         attributes: Attributes,
@@ -51,8 +53,9 @@ impl SpanGuard {
         let trace_id = parent.map_or_else(ids::random_trace_id, |parent| parent.trace_id);
         let key = SpanKey::new(trace_id, ids::random_span_id());
         let anchor = Anchor::now();
-        let live = lane.is_some_and(|lane| {
-            lane.offer(Record::Start {
+        let gate = gate.map_or(Hold::NONE, Hold::on);
+        let live = gate.gate().is_some_and(|gate| {
+            gate.offer(Record::Start {
                 trace_id,
                 span_id: key.span_id,
                 parent_span_id: parent.map(|parent| parent.span_id),
@@ -62,14 +65,13 @@ impl SpanGuard {
                 ttl: Ttl::default(),
             })
         });
-        let lane = lane.map(Arc::clone);
         let panicking = std::thread::panicking();
-        Self { lane, key, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
+        Self { gate, key, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
     }
 
     /// The way to the engine, if the start was accepted.
-    fn live_lane(&self) -> Option<&Lane> {
-        self.lane.as_deref().filter(|_| self.live)
+    fn live_gate(&self) -> Option<&Gate> {
+        self.gate.gate().filter(|_| self.live).map(|gate| &**gate)
     }
 
     /// Trace and span id, to give to other tasks and processes.
@@ -89,7 +91,7 @@ impl SpanGuard {
 
     /// Starts a span below this one.
     pub fn child(&self, name: impl Into<Text>, attributes: Attributes) -> Self {
-        Self::start(self.lane.as_ref(), name.into(), Some(self.key), attributes)
+        Self::start(self.gate.gate(), name.into(), Some(self.key), attributes)
     }
 
     /// Logs a line in this span.
@@ -99,8 +101,8 @@ impl SpanGuard {
 
     /// Logs a line with attributes in this span.
     pub fn log_with(&self, severity: Severity, message: impl Into<Text>, attributes: Attributes) {
-        if let Some(lane) = self.live_lane() {
-            lane.offer(Record::Log {
+        if let Some(gate) = self.live_gate() {
+            gate.offer(Record::Log {
                 trace_id: Some(self.key.trace_id),
                 span_id: Some(self.key.span_id),
                 timestamp: self.anchor.time(),
@@ -120,18 +122,12 @@ impl SpanGuard {
         unit: impl Into<Text>,
         labels: Attributes,
     ) {
-        if let Some(lane) = self.live_lane() {
-            lane.offer(Record::Metric {
-                trace_id: Some(self.key.trace_id),
-                span_id: Some(self.key.span_id),
-                timestamp: self.anchor.time(),
-                metric: metric.into(),
-                value: value.into(),
-                unit: unit.into(),
-                kind: None,
-                attributes: labels,
-                ttl: Ttl::default(),
-            });
+        if let Some(gate) = self.live_gate() {
+            let event = Event::metric(metric, value, unit)
+                .in_context(EventContext::Span(self.key))
+                .at(self.anchor.time())
+                .with_attributes(labels);
+            gate.offer(Record::from_event(event, Ttl::default()));
         }
     }
 
@@ -164,9 +160,9 @@ impl SpanGuard {
 impl Drop for SpanGuard {
     fn drop(&mut self) {
         let attributes = std::mem::take(&mut self.attributes).into();
-        let Some(lane) = self.live_lane() else { return };
+        let Some(gate) = self.live_gate() else { return };
         let panicked = std::thread::panicking() && !self.panicking;
-        lane.offer(Record::End {
+        gate.offer(Record::End {
             trace_id: self.key.trace_id,
             span_id: self.key.span_id,
             timestamp: self.anchor.time(),

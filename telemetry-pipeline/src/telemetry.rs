@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::assembler::AssemblerCounts;
 use crate::engine::Request;
-use crate::lane::{self, Gate, Lane};
+use crate::lane::Gate;
 use crate::ledger::{Ledger, SinkCounters, SinkState};
 use crate::receipt::{Receipt, receipt};
 use crate::record::Record;
@@ -33,7 +33,6 @@ pub struct Telemetry(Option<Arc<Shared>>);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
-    pub(crate) lanes: Vec<Arc<Lane>>,
     pub(crate) assembler: Mutex<AssemblerCounts>,
     pub(crate) sinks: Vec<Arc<SinkCounters>>,
     pub(crate) stores: Vec<StoreQueue>,
@@ -104,7 +103,7 @@ impl Telemetry {
 
     /// Logs an event that stores keep for `ttl`.
     pub fn log_event_with_ttl(&self, event: Event, ttl: Ttl) {
-        let Some(lane) = self.lane() else { return };
+        let Some(gate) = self.gate() else { return };
         let event = match event.context() {
             EventContext::None => match current_span() {
                 Some(span) => event.in_context(EventContext::Span(span)),
@@ -112,13 +111,12 @@ impl Telemetry {
             },
             EventContext::Trace(_) | EventContext::Span(_) => event,
         };
-        lane.offer(Record::from_event(event, ttl));
+        gate.offer(Record::from_event(event, ttl));
     }
 
-    /// This thread's lane, if some sink wants anything at all.
-    fn lane(&self) -> Option<&Arc<Lane>> {
-        let shared = self.0.as_ref().filter(|shared| !shared.gate.interest.is_empty())?;
-        Some(lane::of_thread(&shared.lanes))
+    /// The way to the engine, if some sink wants anything at all.
+    fn gate(&self) -> Option<&Arc<Gate>> {
+        self.0.as_ref().map(|shared| &shared.gate).filter(|gate| !gate.interest.is_empty())
     }
 
     /// Submits all of `submissions`, or none. Nothing is filled in; the receipt completes once every
@@ -159,17 +157,17 @@ impl Telemetry {
 
     /// Starts a span: a child of the [current span](current_span), or the root of a new trace.
     pub fn span(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self.lane(), name.into(), current_span(), attributes)
+        SpanGuard::start(self.gate(), name.into(), current_span(), attributes)
     }
 
     /// Starts a span below `parent`, which may be in another task or thread.
     pub fn span_below(&self, parent: SpanKey, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self.lane(), name.into(), Some(parent), attributes)
+        SpanGuard::start(self.gate(), name.into(), Some(parent), attributes)
     }
 
     /// Starts the root of a new trace, whatever the current span is.
     pub fn root_span(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self.lane(), name.into(), None, attributes)
+        SpanGuard::start(self.gate(), name.into(), None, attributes)
     }
 
     /// Continues a trace that another process began: a span below the caller's (W3C Trace Context).
@@ -181,7 +179,7 @@ impl Telemetry {
     ) -> SpanGuard {
         let header = (Text::Borrowed("traceparent"), remote.to_string().into());
         let attributes = attributes.into_iter().chain([header]).collect();
-        SpanGuard::start(self.lane(), name.into(), Some(remote.parent), attributes)
+        SpanGuard::start(self.gate(), name.into(), Some(remote.parent), attributes)
     }
 
     /// Waits, at most `within`, until everything logged before is as durable as each sink can make it.
