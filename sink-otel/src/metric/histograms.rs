@@ -11,6 +11,9 @@ use crate::convert::key_value;
 const REQUEST_DURATION: &str = "http.server.request.duration";
 const TOKEN_USAGE: &str = "gen_ai.client.token.usage";
 const OPERATION_DURATION: &str = "gen_ai.client.operation.duration";
+const SERVER_DURATION: &str = "gen_ai.server.request.duration";
+const FIRST_TOKEN: &str = "gen_ai.server.time_to_first_token";
+const LATER_TOKENS: &str = "gen_ai.server.time_per_output_token";
 
 /// In seconds.
 const REQUEST_DURATION_BOUNDS: &[f64] =
@@ -35,13 +38,21 @@ const TOKEN_USAGE_BOUNDS: &[f64] = &[
 /// In seconds: doubling from 0.01.
 const OPERATION_DURATION_BOUNDS: &[f64] =
     &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+/// In seconds.
+const FIRST_TOKEN_BOUNDS: &[f64] =
+    &[0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// In seconds.
+const LATER_TOKENS_BOUNDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
 
 /// The buckets of a histogram of this name; `None`: OpenTelemetry's default ones.
 pub(super) fn bounds(name: &str) -> Option<&'static [f64]> {
     match name {
         REQUEST_DURATION => Some(REQUEST_DURATION_BOUNDS),
         TOKEN_USAGE => Some(TOKEN_USAGE_BOUNDS),
-        OPERATION_DURATION => Some(OPERATION_DURATION_BOUNDS),
+        OPERATION_DURATION | SERVER_DURATION => Some(OPERATION_DURATION_BOUNDS),
+        FIRST_TOKEN => Some(FIRST_TOKEN_BOUNDS),
+        LATER_TOKENS => Some(LATER_TOKENS_BOUNDS),
         _ => None,
     }
 }
@@ -169,9 +180,16 @@ mod tests {
 
     #[test]
     fn every_row_of_buckets_grows() {
-        for name in [REQUEST_DURATION, TOKEN_USAGE, OPERATION_DURATION] {
+        for (name, count) in [
+            (REQUEST_DURATION, 14),
+            (TOKEN_USAGE, 14),
+            (OPERATION_DURATION, 14),
+            (SERVER_DURATION, 14),
+            (FIRST_TOKEN, 16),
+            (LATER_TOKENS, 13),
+        ] {
             let bounds = bounds(name).unwrap();
-            assert_eq!(bounds.len(), 14);
+            assert_eq!(bounds.len(), count, "{name}");
             assert!(bounds.is_sorted_by(|one, other| one < other));
         }
     }

@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["telemetry-core", "telemetry-pipeline", "sink-console", "sink-sqlite", "sink-otel"],
     ),
     ("telemetry-tracing", &["telemetry-core", "telemetry-pipeline"]),
+    ("telemetry-tokens", &["telemetry-core", "telemetry-pipeline"]),
     ("telemetry-tower", &["telemetry-core", "telemetry-pipeline"]),
     ("telemetry-server", &["telemetry-core", "telemetry-pipeline", "telemetry-provider", "sink-sqlite"]),
 ];

@@ -1,0 +1,200 @@
+//! One call of a model, and what it reports.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use telemetry_core::{Event, EventContext, MetricValue, SpanKey, Text, attrs};
+use telemetry_pipeline::{Telemetry, current_span};
+
+use crate::GenAiConventions;
+use crate::gen_ai::{Timing, measurements};
+
+/// Where inference reports its tokens. A cheap clone; the [crate's page](crate) shows its use.
+#[derive(Clone, Debug)]
+pub struct TokenMetrics {
+    telemetry: Telemetry,
+    histograms: Option<GenAiConventions>,
+    without_usage: Arc<AtomicU64>,
+}
+
+/// A metric in an API's answer, in Llama Stack's shape (`MetricInResponse`).
+///
+/// ```
+/// use telemetry_tokens::MetricInResponse;
+///
+/// let metric = MetricInResponse { metric: "prompt_tokens".into(), value: 12.into(), unit: Some("tokens".into()) };
+/// assert_eq!(
+///     serde_json::to_string(&metric)?,
+///     r#"{"metric":"prompt_tokens","value":12,"unit":"tokens"}"#
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetricInResponse {
+    /// The name.
+    pub metric: Text,
+    /// The value.
+    pub value: MetricValue,
+    /// The unit.
+    pub unit: Option<Text>,
+}
+
+/// One call of a model. Reports once: when it is [finished](Inference::finish) or dropped, so that a
+/// call that fails or is cancelled reports what is known of it.
+///
+/// Its metrics belong to the span that was current when it was made.
+#[derive(Debug)]
+#[must_use = "an inference reports when it is dropped"]
+pub struct Inference {
+    tokens: TokenMetrics,
+    span: Option<SpanKey>,
+    operation: Text,
+    model_id: Text,
+    provider_id: Text,
+    started: Instant,
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+    duration: Option<Duration>,
+    time_to_first_token: Option<Duration>,
+    error: Option<Text>,
+}
+
+impl TokenMetrics {
+    /// Reports to `telemetry`; without histograms.
+    pub fn new(telemetry: Telemetry) -> Self {
+        Self { telemetry, histograms: None, without_usage: Arc::default() }
+    }
+
+    /// Reports durations as histograms too, by the names of these conventions.
+    #[must_use]
+    pub fn with_histograms(self, conventions: GenAiConventions) -> Self {
+        Self { histograms: Some(conventions), ..self }
+    }
+
+    /// Begins a call of a model; its time runs from now.
+    pub fn inference(&self, model_id: impl Into<Text>, provider_id: impl Into<Text>) -> Inference {
+        Inference {
+            tokens: self.clone(),
+            span: current_span(),
+            operation: Text::Borrowed("chat"),
+            model_id: model_id.into(),
+            provider_id: provider_id.into(),
+            started: Instant::now(),
+            prompt_tokens: None,
+            completion_tokens: None,
+            duration: None,
+            time_to_first_token: None,
+            error: None,
+        }
+    }
+
+    /// Calls that ended without a count of their prompt's or their completion's tokens.
+    pub fn without_usage(&self) -> u64 {
+        self.without_usage.load(Ordering::Relaxed)
+    }
+}
+
+impl Inference {
+    /// What is asked of the model, in the words of the GenAI conventions; `chat` unless said otherwise.
+    pub fn set_operation(&mut self, operation: impl Into<Text>) {
+        self.operation = operation.into();
+    }
+
+    /// The tokens of the prompt.
+    pub const fn set_prompt_tokens(&mut self, tokens: u64) {
+        self.prompt_tokens = Some(tokens);
+    }
+
+    /// The tokens of the completion; replaces what was added before.
+    pub const fn set_completion_tokens(&mut self, tokens: u64) {
+        self.completion_tokens = Some(tokens);
+    }
+
+    /// More tokens of the completion, for streams that don't say a number at their end.
+    pub fn add_completion_tokens(&mut self, tokens: u64) {
+        let before = self.completion_tokens.unwrap_or(0);
+        self.completion_tokens = Some(before.saturating_add(tokens));
+    }
+
+    /// How long the call took, where the provider says it; else the time until the report.
+    pub const fn set_duration(&mut self, duration: Duration) {
+        self.duration = Some(duration);
+    }
+
+    /// How long the first token took, where the provider says it.
+    pub const fn set_time_to_first_token(&mut self, duration: Duration) {
+        self.time_to_first_token = Some(duration);
+    }
+
+    /// The first token is here; later calls change nothing. [`Inference::count`] does this by itself.
+    pub fn first_token(&mut self) {
+        if self.time_to_first_token.is_none() {
+            self.time_to_first_token = Some(self.started.elapsed());
+        }
+    }
+
+    /// The call failed, by an error of this type (`timeout`, `503`).
+    pub fn fail(&mut self, error_type: impl Into<Text>) {
+        self.error = Some(error_type.into());
+    }
+
+    /// The token metrics as they stand, for the last chunk of a stream.
+    pub fn metrics(&self) -> Vec<MetricInResponse> {
+        let metric = |(name, tokens): (&'static str, u64)| MetricInResponse {
+            metric: Text::Borrowed(name),
+            value: MetricValue::Int(i64::try_from(tokens).unwrap_or(i64::MAX)),
+            unit: Some(Text::Borrowed("tokens")),
+        };
+        let total = self.prompt_tokens.zip(self.completion_tokens);
+        [
+            self.prompt_tokens.map(|tokens| ("prompt_tokens", tokens)),
+            self.completion_tokens.map(|tokens| ("completion_tokens", tokens)),
+            total.map(|(prompt, completion)| ("total_tokens", prompt.saturating_add(completion))),
+        ]
+        .into_iter()
+        .flatten()
+        .map(metric)
+        .collect()
+    }
+
+    /// Reports, and gives the token metrics for the answer.
+    pub fn finish(self) -> Vec<MetricInResponse> {
+        self.metrics()
+    }
+
+    fn report(&self) {
+        let log = |event: Event| {
+            let context = self.span.map_or(EventContext::None, EventContext::Span);
+            self.tokens.telemetry.log_event(event.in_context(context));
+        };
+        let labels =
+            || attrs! { "model_id" => self.model_id.clone(), "provider_id" => self.provider_id.clone() };
+        for MetricInResponse { metric, value, .. } in self.metrics() {
+            log(Event::metric(metric, value, "tokens").with_attributes(labels()));
+        }
+        if self.prompt_tokens.is_none() || self.completion_tokens.is_none() {
+            self.tokens.without_usage.fetch_add(1, Ordering::Relaxed);
+            log(Event::metric("inference_without_usage_total", 1, "requests").with_attributes(labels()));
+        }
+        if let Some(conventions) = self.tokens.histograms {
+            let timing = Timing {
+                operation: &self.operation,
+                model_id: &self.model_id,
+                provider_id: &self.provider_id,
+                error: self.error.as_ref(),
+                duration: self.duration.unwrap_or_else(|| self.started.elapsed()),
+                time_to_first_token: self.time_to_first_token,
+                completion_tokens: self.completion_tokens,
+            };
+            measurements(&timing, conventions).into_iter().for_each(log);
+        }
+    }
+}
+
+impl Drop for Inference {
+    fn drop(&mut self) {
+        self.report();
+    }
+}

@@ -1,0 +1,60 @@
+//! A stream whose tokens are counted.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use pin_project_lite::pin_project;
+
+use crate::Inference;
+
+pin_project! {
+    /// A stream that feeds an [`Inference`] item by item, and reports when it ends or is dropped.
+    #[derive(Debug)]
+    #[must_use = "streams do nothing unless polled"]
+    pub struct CountedStream<S, F> {
+        #[pin]
+        stream: S,
+        observe: F,
+        inference: Option<Inference>,
+    }
+}
+
+impl Inference {
+    /// Counts what `stream` yields: `observe` sees every item before the client does, and says what it
+    /// means for the inference. An item may be changed, to carry [`Inference::metrics`] for instance.
+    pub fn count<S, F>(self, stream: S, observe: F) -> CountedStream<S, F>
+    where
+        S: Stream,
+        F: FnMut(&mut S::Item, &mut Self),
+    {
+        CountedStream { stream, observe, inference: Some(self) }
+    }
+}
+
+impl<S, F> Stream for CountedStream<S, F>
+where
+    S: Stream,
+    F: FnMut(&mut S::Item, &mut Inference),
+{
+    type Item = S::Item;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let this = self.project();
+        let mut item = ready!(this.stream.poll_next(context));
+        match (&mut item, this.inference.as_mut()) {
+            (Some(item), Some(inference)) => {
+                inference.first_token();
+                (this.observe)(item, inference);
+            }
+            // Reports.
+            (None, _) => drop(this.inference.take()),
+            (Some(_), None) => {}
+        }
+        Poll::Ready(item)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.size_hint()
+    }
+}
