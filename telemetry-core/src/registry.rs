@@ -116,8 +116,9 @@ impl SpoolOptions {
         name: "spool_size",
         kind: KeyKind::Size,
         flat: None,
-        default: Some("1GiB"),
-        help: "bytes in the spool at most; what does not fit is dropped and counted",
+        // Read where the path is given; a default here would be a size without a path.
+        default: None,
+        help: "bytes in the spool at most, 1GiB by default; what does not fit is dropped and counted",
     };
 
     /// Reads the two options. Within the folder given, every sink has one of its own name, so that
