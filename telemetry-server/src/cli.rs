@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
 
 use std::error::Error;
+use std::iter;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve Llama Stack's telemetry API
+    /// Serve Llama Stack's telemetry API, and receive OTLP
     ///
     /// Without a file the sinks are `console,sqlite`, the database is
     /// ~/.llama/runtime/trace_store.db, and these variables are heard: TELEMETRY_SINKS,
@@ -40,6 +41,9 @@ enum Command {
         /// Address and port; port 0 picks one [default: 127.0.0.1:8322]
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
+        /// A second address, for senders of OTLP: 127.0.0.1:4318 is where SDKs look
+        #[arg(long, value_name = "ADDR")]
+        otlp_listen: Option<SocketAddr>,
         /// Listen beyond this machine although nobody is asked for a token
         #[arg(long)]
         insecure: bool,
@@ -66,7 +70,9 @@ enum Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve { config, listen, insecure } => run(config, listen, insecure).map(|()| 0),
+        Command::Serve { config, listen, otlp_listen, insecure } => {
+            run(config, listen, otlp_listen, insecure).map(|()| 0)
+        }
         Command::Check { config } => check(config).map(|()| 0),
         Command::Sinks => sinks().map(|()| 0),
         Command::Import(arguments) => import::run(&arguments),
@@ -102,12 +108,19 @@ fn read(file: Option<PathBuf>, registry: &Registry) -> Result<Config, ConfigErro
     }
 }
 
-fn run(file: Option<PathBuf>, listen: Option<SocketAddr>, insecure: bool) -> Outcome {
+fn run(
+    file: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    otlp_listen: Option<SocketAddr>,
+    insecure: bool,
+) -> Outcome {
     let config = read(file, &registry()?)?;
     let mut settings = Settings::from_options(config.server())?;
     settings.listen = listen.unwrap_or(settings.listen);
-    if !settings.listen.ip().is_loopback() && settings.tokens.is_empty() && !insecure {
-        let listen = settings.listen;
+    settings.otlp_listen = otlp_listen.or(settings.otlp_listen);
+    let mut addresses = iter::once(settings.listen).chain(settings.otlp_listen);
+    let open = addresses.find(|address| !address.ip().is_loopback());
+    if let Some(listen) = open.filter(|_| settings.tokens.is_empty() && !insecure) {
         return Err(format!("{listen} is open to others and nobody is asked who they are; give `server.tokens`, listen on 127.0.0.1, or say --insecure").into());
     }
     serve::start_log(&settings)?;
@@ -132,6 +145,9 @@ fn check(file: PathBuf) -> Outcome {
         if config.service_name().is_empty() { "(none)" } else { config.service_name() }
     );
     println!("listens on:   http://{}", settings.listen);
+    if let Some(address) = settings.otlp_listen {
+        println!("OTLP also on: http://{address}");
+    }
     println!("asks for:     {}", if settings.tokens.is_empty() { "nothing" } else { "a bearer token" });
     for choice in config.sinks() {
         println!("sink {}: {}", choice.entry.name, choice.entry.summary);

@@ -22,6 +22,7 @@ mod datasets;
 mod doctor;
 mod error;
 mod exposition;
+mod feedback;
 mod http;
 mod import;
 mod limits;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::IsTerminal as _;
+use std::iter;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::feedback;
 use crate::http::{self, Connections};
 use crate::router;
 use crate::settings::Settings;
@@ -35,9 +37,16 @@ pub(crate) fn start_log(settings: &Settings) -> Result<(), Box<dyn Error>> {
 pub(crate) fn run(config: Config, settings: &Settings) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // First, so that a port in use is told before anything is opened.
-    let listener = runtime.block_on(async { listen(settings.listen) })?;
+    let listeners = runtime.block_on(async {
+        let main = listen(settings.listen, "--listen")?;
+        let otlp = settings.otlp_listen.map(|address| listen(address, "--otlp-listen")).transpose()?;
+        Ok::<_, Box<dyn Error>>(iter::once(main).chain(otlp).collect::<Vec<_>>())
+    })?;
+    let addresses: Vec<SocketAddr> =
+        listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+    feedback::refuse(&config, &addresses, |name| std::env::var(name).ok())?;
     let provider = Provider::start(config)?;
-    let ended = runtime.block_on(serve(listener, &provider, settings));
+    let ended = runtime.block_on(serve(listeners, &addresses, &provider, settings));
     let deadline = ended?;
     runtime.shutdown_background();
     let report = provider.shutdown(deadline.saturating_duration_since(Instant::now()));
@@ -50,9 +59,9 @@ pub(crate) fn run(config: Config, settings: &Settings) -> Result<(), Box<dyn Err
     Ok(())
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
+fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Box<dyn Error>> {
     let bound = bind(address);
-    bound.map_err(|error| format!("can't listen on {address}: {error}; choose another with --listen").into())
+    bound.map_err(|error| format!("can't listen on {address}: {error}; choose another with {flag}").into())
 }
 
 /// Connections the system keeps until they are accepted. Tokio's own 128 are gone in the first
@@ -69,11 +78,11 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Serves; returns when everything must have ended.
 async fn serve(
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
+    addresses: &[SocketAddr],
     provider: &Provider,
     settings: &Settings,
 ) -> Result<Instant, Box<dyn Error>> {
-    let address = listener.local_addr()?;
     let (stop, mut stopped) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate())?;
     let asked_to_stop = async move {
@@ -87,10 +96,12 @@ async fn serve(
     let router = router(provider.telemetry(), settings);
     let connections = Connections::new(http::provide(settings.limits.max_connections));
     tokio::spawn(asked_to_stop);
-    let serving =
-        http::serve(listener, router, settings.limits.clone(), Arc::clone(&connections), stopped.clone());
-    announce(address);
-    let serving = tokio::spawn(serving);
+    let serving = listeners.into_iter().map(|listener| {
+        let (limits, connections) = (settings.limits.clone(), Arc::clone(&connections));
+        tokio::spawn(http::serve(listener, router.clone(), limits, connections, stopped.clone()))
+    });
+    let serving = futures_util::future::join_all(serving.collect::<Vec<_>>());
+    announce(addresses);
     // Fails only when nobody is left who could ask for the end.
     let _ = stopped.wait_for(|stopped| *stopped).await;
     let deadline = Instant::now() + settings.shutdown_within;
@@ -104,6 +115,10 @@ async fn serve(
 
 /// Tells people, and programs that wait for it, that the server answers.
 #[expect(clippy::print_stderr, reason = "the line is part of the interface, whatever the log's level")]
-fn announce(address: SocketAddr) {
-    eprintln!("listening on http://{address}");
+fn announce(addresses: &[SocketAddr]) {
+    let [main, more @ ..] = addresses else { return };
+    for address in more {
+        eprintln!("receiving OTLP on http://{address}");
+    }
+    eprintln!("listening on http://{main}");
 }

@@ -14,6 +14,8 @@ use crate::limits::Limits;
 pub struct Settings {
     /// Where it listens; port 0 picks one.
     pub listen: SocketAddr,
+    /// Where it listens beside that, for senders of OTLP that look for the standard port.
+    pub otlp_listen: Option<SocketAddr>,
     /// Who may do what; without tokens everybody may do everything.
     pub tokens: Tokens,
     /// Where exported spans go.
@@ -34,6 +36,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8322)),
+            otlp_listen: None,
             tokens: Tokens::default(),
             datasets: Datasets::default(),
             limits: Limits::default(),
@@ -59,6 +62,11 @@ impl Settings {
     /// The keys of the map `server:`.
     pub const KEYS: &'static [Key] = &[
         key("listen", KeyKind::Text, "127.0.0.1:8322", "address and port; port 0 picks one"),
+        optional(
+            "otlp_listen",
+            KeyKind::Text,
+            "a second address, for senders of OTLP: 127.0.0.1:4318 is where SDKs look",
+        ),
         optional(
             "tokens",
             KeyKind::Secret,
@@ -88,11 +96,15 @@ impl Settings {
     /// An [`OptionError`] that names the first unusable value.
     pub fn from_options(options: &Options) -> Result<Self, OptionError> {
         let mut settings = Self::default();
-        if let Some(listen) = options.text("listen")? {
-            settings.listen = listen.parse().map_err(|_| {
-                options.error("listen", format!("`{listen}` is no address like 127.0.0.1:8322"))
-            })?;
-        }
+        let address = |key: &str| match options.text(key)? {
+            None => Ok(None),
+            Some(text) => match text.parse() {
+                Ok(address) => Ok(Some(address)),
+                Err(_) => Err(options.error(key, format!("`{text}` is no address like 127.0.0.1:8322"))),
+            },
+        };
+        settings.listen = address("listen")?.unwrap_or(settings.listen);
+        settings.otlp_listen = address("otlp_listen")?;
         settings.tokens = Tokens::from_options(options)?;
         settings.datasets = Datasets::from_options(options)?;
         settings.limits = Limits::from_options(options)?;
@@ -118,6 +130,7 @@ mod tests {
         let text = |text: &str| OptionValue::Text(text.into());
         let options = Options::from_pairs([
             ("listen", text("127.0.0.1:0")),
+            ("otlp_listen", text("[::1]:4318")),
             ("tokens", text("hush")),
             ("dataset_dir", text("/data")),
             ("max_body_size", text("1KiB")),
@@ -130,6 +143,7 @@ mod tests {
         assert_eq!(options.keys().count() - 1 + 2 + Limits::KEYS.len(), Settings::KEYS.len());
         let expected = Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            otlp_listen: Some("[::1]:4318".parse().unwrap()),
             tokens: Tokens::from_options(&options).unwrap(),
             datasets: Datasets::Directory("/data".into()),
             limits: Limits { max_body_bytes: 1_024, ..Limits::default() },

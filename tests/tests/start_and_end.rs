@@ -124,3 +124,32 @@ fn an_address_open_to_others_needs_a_token_or_the_word_insecure() {
     let printed = server.stop().unwrap().stderr;
     assert!(!printed.contains("hush-hush"), "{printed}");
 }
+
+#[test]
+fn otlp_is_received_on_a_second_address_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server =
+        Settings::sqlite_in(folder.path()).arguments(&["--otlp-listen", "127.0.0.1:0"]).start().unwrap();
+    let printed = server.printed();
+    let second = printed.iter().find_map(|line| line.strip_prefix("receiving OTLP on ")).unwrap();
+    for url in [second, server.url()] {
+        let answer = Client::connect(url).unwrap().post("/v1/traces", &serde_json::json!({})).unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "{}"), "{url}");
+    }
+    assert!(server.stop().unwrap().status.success());
+}
+
+#[test]
+fn a_sink_that_would_export_to_the_server_itself_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = || Settings::sqlite_in(folder.path()).variable("TELEMETRY_SINKS", "sqlite,otel_log");
+    let listen = &["--listen", "127.0.0.1:0", "--otlp-listen", "127.0.0.1:0"];
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let own = settings().variable("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{free}"));
+    refuses(
+        &own.arguments(&["--listen", "127.0.0.1:0", "--otlp-listen", &free]),
+        &["otel_log", "loop", &free],
+    );
+    let another = settings().variable("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").arguments(listen);
+    assert!(another.start().unwrap().stop().unwrap().status.success());
+}
