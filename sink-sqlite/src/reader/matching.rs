@@ -108,7 +108,7 @@ impl Session {
         reader: &Reader,
         found: &mut HashSet<i64>,
     ) -> Result<(), QueryError> {
-        let Self { db, services, now } = self;
+        let Self { db, services, now, .. } = self;
         let mut rows = sqlx::query(
             "SELECT t.id, t.trace_id, s.span_id, s.parent, s.name, s.kind, s.service, s.start_time, s.end_time, \
              s.status, s.attributes, s.lag, s.ttl, s.extra, s.state \
@@ -148,7 +148,7 @@ impl Session {
             Some(ids) => (BY_ID, Some(json_list(ids.iter().copied()))),
             None => (BY_BLOCK, None),
         };
-        let Self { db, services, now } = self;
+        let Self { db, services, now, .. } = self;
         let first = block.id * BLOCK;
         let mut rows =
             sqlx::query(sql).bind(*now).bind(named).bind(first).bind(first + BLOCK - 1).fetch(&mut **db);

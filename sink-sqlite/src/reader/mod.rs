@@ -4,6 +4,7 @@
 //! neither the write-ahead log nor a connection.
 
 mod events;
+mod interrupt;
 mod marks;
 mod matching;
 mod order;
@@ -24,6 +25,8 @@ use crate::connect::{self, Role};
 use crate::error::query_error;
 use crate::services::Services;
 
+use interrupt::Interrupt;
+
 /// Answers queries about one file. A cheap clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader(Arc<Shared>);
@@ -42,6 +45,8 @@ const CLOSE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A connection and what it takes to read spans with it.
 struct Session {
+    /// First: dropped before the connection goes back.
+    _interrupt: Interrupt,
     db: PoolConnection<Sqlite>,
     services: Services,
     now: i64,
@@ -82,8 +87,9 @@ impl Reader {
     async fn session(&self) -> Result<Session, QueryError> {
         let pool = self.0.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut db = pool.acquire().await.map_err(query_error)?;
+        let interrupt = Interrupt::of(&mut db).await.map_err(query_error)?;
         let services = Services::load(&mut db, &self.0.service_name).await.map_err(query_error)?;
-        Ok(Session { db, services, now: Timestamp::now().as_nanos() })
+        Ok(Session { _interrupt: interrupt, db, services, now: Timestamp::now().as_nanos() })
     }
 
     /// Runs one step of a query within the time allowed.
