@@ -1,6 +1,6 @@
 //! Virtual environments in the target folder, one per set of packages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,13 +10,18 @@ use crate::command::run;
 
 /// The Python of a virtual environment that has just these packages.
 pub(crate) fn environment(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    environment_of(&interpreter()?, name, packages)
+}
+
+/// The same, of a certain Python.
+pub(crate) fn environment_of(interpreter: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = target_dir().join("integration").join(name);
     let python = folder.join("bin/python");
     let marker = folder.join("complete");
     if marker.exists() {
         return Ok(python);
     }
-    run(Command::new(interpreter()?).args(["-m", "venv", "--clear"]).arg(&folder))
+    run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(&folder))
         .context("can't make a virtual environment (Debian: apt-get install python3-venv)")?;
     run(Command::new(&python)
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])

@@ -2,13 +2,16 @@
 //! what real receivers say they got.
 //!
 //! ```text
-//! otel_workload endpoint=http://127.0.0.1:4318 traces=10 [pause=5] [spool=DIR] [flush=30] [shutdown=10] [sink.key=value …]
+//! otel_workload endpoint=http://127.0.0.1:4318 traces=10 [first=0] [pause=5] [spool=DIR] [quiet=true] [pace=false] \
+//!     [flush=30] [shutdown=10] [sink.key=value …]
 //! ```
 //!
-//! `pause=N` stops after N traces until a line comes on stdin. `sink.key=value` is an option of all three sinks.
+//! Traces are numbered from `first`. `pause=N` stops before trace N until a line comes on stdin. `sink.key=value` is
+//! an option of all three sinks. `quiet` leaves out what follows about single spans and logs; `pace=false` logs on when
+//! the spool has no room.
 //! On stdout come JSON objects, a line each: `{"span": …}` for every span, `{"log": …}` for every log,
-//! `{"pause": N}`, `{"metrics": …}` with the sums to expect, `{"flush": …}`, `{"ledger": …}` before and
-//! `{"shutdown": …}` after the shutdown.
+//! `{"pause": N, "metrics": …, "ledger": …}`, `{"metrics": …}` with the sums to expect, `{"flush": …}`, `{"ledger": …}`
+//! before and `{"shutdown": …}` after the shutdown.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -20,7 +23,7 @@ use telemetry_core::{
     Attributes, Entry, Event, EventContext, Key, Location, OptionValue, Options, RunId, Severity,
     SinkContext, SpanId, SpanKey, SpanStatus, Timestamp, TraceId, attrs,
 };
-use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkLedger, SinkSpec, Telemetry};
 
 const MODELS: [&str; 2] = ["llama-3.2-1b", "llama-3.2-3b"];
 const SEVERITIES: [Severity; 6] =
@@ -36,13 +39,17 @@ fn main() -> anyhow::Result<()> {
     let pipeline = Pipeline::start(specs.into(), PipelineConfig::default())?;
     let telemetry = pipeline.telemetry();
     let mut sums = Sums::default();
-    for number in 0..arguments.traces {
+    let has_spool = arguments.pace && arguments.options.iter().any(|(name, _)| name == "spool_path");
+    for number in arguments.first..arguments.first + arguments.traces {
         if arguments.pause == Some(number) {
-            say(&json!({ "pause": number }))?;
+            say(&json!({ "pause": number, "metrics": sums.0, "ledger": telemetry.ledger() }))?;
             std::io::stdin().read_line(&mut String::new())?;
         }
-        log_trace(&telemetry, number, &mut sums)?;
-        keep_pace(&telemetry, u64::from(number + 1) * EVENTS);
+        let told = log_trace(&telemetry, number, &mut sums)?;
+        if !arguments.quiet {
+            told.iter().try_for_each(say)?;
+        }
+        keep_pace(&telemetry, u64::from(number - arguments.first + 1) * EVENTS, has_spool);
     }
     say(&json!({ "metrics": sums.0 }))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -53,15 +60,27 @@ fn main() -> anyhow::Result<()> {
     say(&json!({ "shutdown": format!("{report:?}"), "ledger": telemetry.ledger() }))
 }
 
-/// Waits until the assembler has taken what was logged: the workload is to be delivered, not dropped.
-fn keep_pace(telemetry: &Telemetry, logged: u64) {
-    while telemetry.ledger().assembler.inputs + 4_096 < logged {
+/// Signals that may wait in a sink's memory while a spool has room for them: fewer than fit.
+const IN_MEMORY: u64 = 6_000;
+
+/// Waits until the assembler has taken what was logged, and the spool what memory can't hold: the workload is to
+/// be delivered, not dropped.
+fn keep_pace(telemetry: &Telemetry, logged: u64, has_spool: bool) {
+    loop {
+        let ledger = telemetry.ledger();
+        let crowded = |sink: &SinkLedger| sink.pending > sink.spooled + IN_MEMORY && sink.dropped == 0;
+        if ledger.assembler.inputs + 4_096 >= logged && !(has_spool && ledger.sinks.iter().any(crowded)) {
+            return;
+        }
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 
 struct Arguments {
+    first: u32,
     traces: u32,
+    quiet: bool,
+    pace: bool,
     pause: Option<u32>,
     flush: Duration,
     shutdown: Duration,
@@ -72,7 +91,10 @@ impl Arguments {
     fn read(arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
         let seconds = |text: &str| text.parse().map(Duration::from_secs);
         let mut read = Self {
+            first: 0,
             traces: 10,
+            quiet: false,
+            pace: true,
             pause: None,
             flush: Duration::from_secs(30),
             shutdown: Duration::from_secs(10),
@@ -83,6 +105,9 @@ impl Arguments {
             match key {
                 "endpoint" => read.options.push(("endpoint".to_owned(), value.to_owned())),
                 "spool" => read.options.push(("spool_path".to_owned(), value.to_owned())),
+                "first" => read.first = value.parse()?,
+                "quiet" => read.quiet = value.parse()?,
+                "pace" => read.pace = value.parse()?,
                 "traces" => read.traces = value.parse()?,
                 "pause" => read.pause = Some(value.parse()?),
                 "flush" => read.flush = seconds(value)?,
@@ -130,8 +155,8 @@ impl Sums {
     }
 }
 
-/// A root, a child with a log inside, and the metrics of one request.
-fn log_trace(telemetry: &Telemetry, number: u32, sums: &mut Sums) -> anyhow::Result<()> {
+/// A root, a child with a log inside, and the metrics of one request; what is to be told of them.
+fn log_trace(telemetry: &Telemetry, number: u32, sums: &mut Sums) -> anyhow::Result<[Json; 3]> {
     let trace_id = TraceId::from_u128((u128::from(rand_like(number)) << 64) | u128::from(number + 1))
         .context("not zero")?;
     let span = |offset: u64| SpanId::from_u64((u64::from(number) << 8) + offset).context("not zero");
@@ -171,21 +196,28 @@ fn log_trace(telemetry: &Telemetry, number: u32, sums: &mut Sums) -> anyhow::Res
     telemetry.log_event(Event::span_end(trace_id, root.span_id, status).at(at(4_004)));
     log_metrics(telemetry, number, model, failed, sums);
 
+    let event = json!({
+        "name": "unstructured_log", "nanos": at(2_002).as_nanos(),
+        "attributes": { "message": message, "severity": severity.as_str(), "step": number },
+    });
     let told =
-        |key: SpanKey, parent: Option<SpanId>, name: &str, from: u64, to: u64, attributes: &Attributes| {
+        |key: SpanKey, parent: Option<SpanId>, name: &str, times: [u64; 2], attributes: &Attributes| {
             json!({ "span": {
             "trace_id": key.trace_id.to_string(), "span_id": key.span_id.to_string(),
-            "parent_span_id": parent.map(|id| id.to_string()), "name": name,
-            "start_nanos": at(from).as_nanos(), "end_nanos": at(to).as_nanos(),
+            "parent_span_id": parent.map(|id| id.to_string()), "name": name, "kind": "internal",
+            "start_nanos": at(times[0]).as_nanos(), "end_nanos": at(times[1]).as_nanos(),
             "status": status.as_str(), "attributes": attributes,
+            "events": if parent.is_some() { vec![event.clone()] } else { Vec::new() },
         } })
         };
-    say(&told(root, None, "chat", 0, 4_004, &about_root))?;
-    say(&told(child, Some(root.span_id), "inference", 1_001, 3_003, &about_child))?;
-    say(&json!({ "log": {
-        "trace_id": trace_id.to_string(), "span_id": child.span_id.to_string(), "message": message,
-        "severity": severity.as_str(), "nanos": at(2_002).as_nanos(), "attributes": about_log,
-    } }))
+    Ok([
+        told(root, None, "chat", [0, 4_004], &about_root),
+        told(child, Some(root.span_id), "inference", [1_001, 3_003], &about_child),
+        json!({ "log": {
+            "trace_id": trace_id.to_string(), "span_id": child.span_id.to_string(), "message": message,
+            "severity": severity.as_str(), "nanos": at(2_002).as_nanos(), "attributes": about_log,
+        } }),
+    ])
 }
 
 fn log_metrics(telemetry: &Telemetry, number: u32, model: &'static str, failed: bool, sums: &mut Sums) {

@@ -1,6 +1,7 @@
 //! Real clients and peers against the real program.
 
 mod client;
+mod otel;
 mod prometheus;
 mod sdk;
 mod sqlite;
@@ -19,6 +20,8 @@ pub(crate) enum Part {
     Sdk,
     /// The store under real faults: kill -9, a full disk, other readers, a deleted file
     Sqlite,
+    /// OTLP out: the OpenTelemetry Collector, Jaeger, Prometheus, rotel, and outages
+    Otel,
 }
 
 /// Runs one part, or all.
@@ -33,6 +36,7 @@ pub(crate) fn run(only: Option<Part>, full: bool) -> Result<()> {
             Part::Prometheus => prometheus::run()?,
             Part::Sdk => sdk::run()?,
             Part::Sqlite => sqlite::run(full)?,
+            Part::Otel => otel::run(full)?,
         }
     }
     Ok(())

@@ -1,0 +1,149 @@
+//! OTLP out, against what receives it in the world: the OpenTelemetry Collector, Jaeger, Prometheus, rotel.
+//!
+//! A known workload is sent, and everything that comes out at the other end is compared with what was logged.
+
+mod faults;
+mod jaeger;
+mod logged;
+mod memory;
+mod parts;
+mod prometheus;
+mod received;
+mod rotel;
+mod stage;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value as Json, json};
+use telemetry_tests::target_dir;
+
+use self::jaeger::Jaeger;
+use self::logged::{Logged, Workload};
+use self::prometheus::Prometheus;
+use self::received::Received;
+use self::stage::{Collector, wait_for};
+use crate::command::{self, cargo};
+
+/// Traces of the workload that is compared field by field.
+const TRACES: u32 = 100;
+
+/// Everything. `full`: also build Jaeger where it is missing, and longer outages.
+pub(crate) fn run(full: bool) -> Result<()> {
+    command::run(&mut cargo(&[
+        "build",
+        "--quiet",
+        "--package",
+        "telemetry-tests",
+        "--bin",
+        "otel_workload",
+    ]))?;
+    let folder = target_dir().join("integration/otel");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    let collector = parts::collector()?;
+    compare(&collector, &folder, full)?;
+    rotel::run(&folder)?;
+    faults::run(&collector, &folder, full)?;
+    memory::run(&folder, full)
+}
+
+/// What the Collector, Jaeger and Prometheus show is what was logged.
+fn compare(collector: &Path, folder: &Path, full: bool) -> Result<()> {
+    let jaeger = match parts::jaeger(full)? {
+        Some(program) => Some(Jaeger::start(&program, folder)?),
+        None => {
+            println!(
+                "--   Jaeger is NOT checked: it is not installed, and its build of some ten minutes is left to \
+                 `--full` (or name a binary in JAEGER)"
+            );
+            None
+        }
+    };
+    let otlp = jaeger.as_ref().map(|jaeger| jaeger.otlp.clone());
+    let mut collector = Collector::new(collector, folder, "compare", otlp.as_deref())?;
+    collector.start()?;
+    let prometheus = Prometheus::start(folder, &collector.metrics_address())?;
+
+    let pause = TRACES / 2;
+    let arguments = [format!("traces={TRACES}"), format!("pause={pause}")];
+    let mut workload = Workload::start(&collector.endpoint(), &arguments)?;
+    let at_pause = workload.until("pause")?;
+    // A rate needs samples at different times.
+    prometheus.wait_for_sum(&at_pause["metrics"])?;
+    workload.go_on()?;
+    let logged = workload.finish()?;
+    everything_delivered(&logged)?;
+
+    let received = wait_for("the collector has written everything", || {
+        let received = Received::read(&collector.output()).ok()?;
+        (received.spans.len() == logged.spans.len() && received.logs.len() == logged.logs.len())
+            .then_some(received)
+    })?;
+    same("spans", &logged.spans, &received.spans)?;
+    same("logs", &logged.logs, &received.logs)?;
+    received.same_metrics(&logged.metrics)?;
+    println!(
+        "ok   the Collector has every span, log and metric as it was logged: {} spans, {} logs, {} series",
+        logged.spans.len(),
+        logged.logs.len(),
+        received.series()
+    );
+    prometheus.check(&logged.metrics, &at_pause["metrics"])?;
+    if let Some(jaeger) = jaeger {
+        jaeger.check(&logged)?;
+        jaeger.stop()?;
+    }
+    prometheus.stop()?;
+    collector.stop()
+}
+
+/// The ledger after the end: nothing failed, nothing was dropped, nothing is left.
+fn everything_delivered(logged: &Logged) -> Result<()> {
+    for sink in logged.sinks()? {
+        let count = |name: &str| sink[name].as_u64().unwrap_or(u64::MAX);
+        ensure!(
+            count("accepted") == count("delivered") && count("pending") == 0,
+            "not everything arrived: {sink}"
+        );
+    }
+    Ok(())
+}
+
+/// Each logged thing was received once and is equal in every field.
+fn same(
+    what: &str,
+    logged: &std::collections::BTreeMap<String, Json>,
+    received: &std::collections::BTreeMap<String, Vec<Json>>,
+) -> Result<()> {
+    for (id, expected) in logged {
+        let found = received.get(id).with_context(|| format!("{what}: {id} did not arrive"))?;
+        ensure!(found.len() == 1, "{what}: {id} arrived {} times", found.len());
+        ensure!(found[0] == *expected, "{what}: {id}\n  logged   {expected}\n  received {}", found[0]);
+    }
+    let unknown: Vec<_> = received.keys().filter(|id| !logged.contains_key(*id)).take(3).collect();
+    ensure!(unknown.is_empty(), "{what} nobody logged: {unknown:?}");
+    Ok(())
+}
+
+/// A JSON answer of a peer.
+fn ask(url: &str, path: &str) -> Result<Json> {
+    let answer = telemetry_tests::Client::connect(url)?.get(path)?;
+    ensure!(answer.status == 200, "GET {url}{path}: {} {}", answer.status, answer.text());
+    Ok(answer.json())
+}
+
+/// Percent-encodes a part of a query.
+fn encoded(text: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes()
+        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// `null` is no object to compare with.
+fn object(pairs: impl IntoIterator<Item = (String, Json)>) -> Json {
+    json!(pairs.into_iter().collect::<serde_json::Map<_, _>>())
+}

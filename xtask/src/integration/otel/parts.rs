@@ -1,0 +1,168 @@
+//! Where the peers come from: a variable that names the binary, then the path, then the ordinary client of
+//! their ecosystem, into the target folder.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use telemetry_tests::target_dir;
+
+use crate::command::{output, run};
+use crate::python;
+
+const COLLECTOR: &str = "v0.159.0";
+const JAEGER: &str = "v1.76.0";
+const ROTEL: &str = "rotel==0.0.1a15";
+
+fn folder(name: &str) -> PathBuf {
+    // Absolute, as other programs need it.
+    let target = std::path::absolute(target_dir()).unwrap_or_else(|_| target_dir());
+    target.join("integration").join(name)
+}
+
+/// A binary that is there already: named by `variable`, on the path, or built by an earlier run.
+fn present(variable: &str, program: &str, built: &Path) -> Result<Option<PathBuf>> {
+    if let Some(named) = std::env::var_os(variable).filter(|named| !named.is_empty()) {
+        let named = PathBuf::from(named);
+        ensure!(named.is_file(), "{variable} names {}, which is no file", named.display());
+        return Ok(Some(named));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file());
+    Ok(on_path.or_else(|| built.is_file().then(|| built.to_owned())))
+}
+
+/// The go tool, which puts programs into `folder`.
+fn go(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("go");
+    command.current_dir(folder).args(arguments);
+    command.env("GOBIN", folder).env("GOFLAGS", "-buildvcs=false -modcacherw");
+    command
+}
+
+/// The OpenTelemetry Collector, built with its own builder where it is missing.
+pub(super) fn collector() -> Result<PathBuf> {
+    let folder = folder("otelcol");
+    let built = folder.join("build/otelcol");
+    if let Some(program) = present("OTELCOL", "otelcol", &built)? {
+        return Ok(program);
+    }
+    std::fs::create_dir_all(&folder)?;
+    let core = |module: &str| format!("  - gomod: go.opentelemetry.io/collector/{module} {COLLECTOR}\n");
+    let contrib = |module: &str| {
+        format!("  - gomod: github.com/open-telemetry/opentelemetry-collector-contrib/{module} {COLLECTOR}\n")
+    };
+    let manifest = format!(
+        "dist:\n  name: otelcol\n  output_path: {}\n  module: local/otelcol\n  version: 0.0.1\n\
+         receivers:\n{}processors:\n{}{}exporters:\n{}{}{}{}",
+        folder.join("build").display(),
+        core("receiver/otlpreceiver"),
+        core("processor/batchprocessor"),
+        core("processor/memorylimiterprocessor"),
+        core("exporter/debugexporter"),
+        core("exporter/otlpexporter"),
+        contrib("exporter/fileexporter"),
+        contrib("exporter/prometheusexporter"),
+    );
+    let path = folder.join("manifest.yaml");
+    std::fs::write(&path, manifest)?;
+    let builder = format!("go.opentelemetry.io/collector/cmd/builder@{COLLECTOR}");
+    run(&mut go(&folder, &["install", &builder]))
+        .context("the Collector needs Go, or a binary named in OTELCOL")?;
+    let mut build = Command::new(folder.join("builder"));
+    run(build.current_dir(&folder).arg("--config").arg(&path).env("GOFLAGS", "-buildvcs=false -modcacherw"))?;
+    Ok(built)
+}
+
+/// Jaeger. Its build takes ten minutes, so that it is only done on request.
+pub(super) fn jaeger(may_build: bool) -> Result<Option<PathBuf>> {
+    let folder = folder("jaeger");
+    let built = folder.join("jaeger");
+    let present = present("JAEGER", "jaeger", &built)?;
+    if present.is_some() || !may_build {
+        return Ok(present);
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    std::fs::create_dir_all(&folder)?;
+    let needs_go = "Jaeger needs Go, or a binary named in JAEGER";
+    run(&mut go(&folder, &["mod", "init", "jaegerbuild"])).context(needs_go)?;
+    let module = format!("github.com/jaegertracing/jaeger@{JAEGER}");
+    let described = output(&mut go(&folder, &["mod", "download", "-json", &module]))?;
+    let described: serde_json::Value = serde_json::from_str(&described)?;
+    let source = described["Dir"].as_str().context("go says where the module is")?;
+    // Jaeger's own go.sum pins its dependencies, some of which the checksum database does not list.
+    std::fs::write(folder.join("go.sum"), std::fs::read(Path::new(source).join("go.sum"))?)?;
+    let package = "github.com/jaegertracing/jaeger/cmd/jaeger";
+    run(&mut go(&folder, &["get", &format!("{package}@{JAEGER}")]))?;
+    run(&mut go(&folder, &["build", "-o", "jaeger", package]))?;
+    Ok(Some(built))
+}
+
+/// Prometheus, unpacked from Debian's package where it is missing.
+pub(super) fn prometheus() -> Result<PathBuf> {
+    debian("PROMETHEUS", "prometheus")
+}
+
+/// Its tool, from the same package.
+pub(super) fn promtool() -> Result<PathBuf> {
+    debian("PROMTOOL", "promtool")
+}
+
+fn debian(variable: &str, program: &str) -> Result<PathBuf> {
+    let folder = folder("prometheus-package");
+    let built = folder.join("usr/bin").join(program);
+    if let Some(program) = present(variable, program, &built)? {
+        return Ok(program);
+    }
+    let hint = || format!("no {program}: name one in {variable}, or install Debian's package `prometheus`");
+    unpack("prometheus", &folder).with_context(hint)?;
+    ensure!(built.is_file(), hint());
+    Ok(built)
+}
+
+/// Debian's package, its files below `folder`.
+fn unpack(package: &str, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let download = || run(Command::new("apt-get").current_dir(folder).args(["download", package]));
+    // A machine that was never asked for a package has no lists.
+    download().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|()| download()))?;
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|suffix| suffix == "deb") {
+            run(Command::new("dpkg-deb").arg("-x").arg(&path).arg(folder))?;
+        }
+    }
+    Ok(())
+}
+
+/// A command that runs rotel's agent, out of its Python package where it is missing. The agent links the
+/// library of the Python it was made for: the system's has one, or Debian a package with it.
+pub(super) fn rotel() -> Result<Command> {
+    let folder = folder("rotel");
+    if let Some(program) = present("ROTEL", "rotel-agent", &folder.join("rotel-agent"))? {
+        return Ok(Command::new(program));
+    }
+    let system = ["/usr/bin/python3", "python3"].map(PathBuf::from).into_iter();
+    let version = |python: &PathBuf| {
+        let script = "import sys; print('%d.%d' % sys.version_info[:2])";
+        output(Command::new(python).args(["-c", script])).ok().map(|version| version.trim().to_owned())
+    };
+    let (python, version) = system
+        .filter_map(|python| version(&python).map(|version| (python, version)))
+        .next()
+        .context("no python3 to install rotel with; name its agent in ROTEL")?;
+    let in_venv = python::environment_of(&python, "rotel", &[ROTEL])?;
+    let script = "import pathlib, rotel; print(pathlib.Path(rotel.__file__).parent / 'rotel-agent')";
+    let program = PathBuf::from(output(Command::new(in_venv).args(["-c", script]))?.trim());
+    ensure!(program.is_file(), "{ROTEL} has no {}", program.display());
+    let mut command = Command::new(&program);
+    if output(Command::new(&program).arg("--help")).is_err() {
+        let unpacked = target_dir().join("integration/libpython");
+        unpack(&format!("libpython{version}"), &unpacked)?;
+        let libraries = unpacked.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH));
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
+    Ok(command)
+}

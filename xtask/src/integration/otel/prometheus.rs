@@ -1,0 +1,116 @@
+//! Prometheus, scraping the Collector.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value as Json;
+
+use super::stage::{Process, free_port, wait_for};
+use super::{ask, encoded, parts};
+use crate::command::{root, run};
+
+/// The queries that must be right, as the documentation has them too.
+const SUM: &str = "sum(llama_stack_tokens_total)";
+const BY_MODEL: &str = "sum by (model_id) (llama_stack_tokens_total)";
+const RATE: &str = "rate(llama_stack_tokens_total[5m])";
+
+/// A running Prometheus.
+#[derive(Debug)]
+pub(super) struct Prometheus {
+    process: Process,
+    url: String,
+}
+
+impl Prometheus {
+    pub(super) fn start(folder: &Path, target: &str) -> Result<Self> {
+        let port = free_port()?;
+        let config = folder.join("prometheus.yaml");
+        let text = format!(
+            "global: {{scrape_interval: 500ms}}\nscrape_configs:\n  - job_name: collector\n    \
+             honor_labels: true\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
+        );
+        std::fs::write(&config, text)?;
+        run(Command::new(parts::promtool()?).args(["check", "config", "--syntax-only"]).arg(&config))?;
+        let url = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(parts::prometheus()?);
+        command.arg(format!("--config.file={}", config.display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        let process = Process::start("Prometheus", &mut command, &folder.join("prometheus.log"))?;
+        Ok(Self { process: process.answers(&url)?, url })
+    }
+
+    pub(super) fn stop(self) -> Result<()> {
+        self.process.stop()
+    }
+
+    /// Waits until it shows what was logged so far.
+    pub(super) fn wait_for_sum(&self, logged: &Json) -> Result<()> {
+        let expected: f64 = by_model(logged)?.values().sum();
+        wait_for(&format!("Prometheus says that {SUM} is {expected}"), || {
+            let sum = self.query(SUM).ok()?;
+            (sum.values().copied().next() == Some(expected)).then_some(())
+        })
+    }
+
+    /// The queries return the numbers logged.
+    pub(super) fn check(&self, logged: &Json, earlier: &Json) -> Result<()> {
+        let documented = std::fs::read_to_string(root().join("docs/promql.md"))?;
+        for query in [SUM, BY_MODEL, RATE] {
+            ensure!(documented.contains(query), "docs/promql.md does not show {query}");
+        }
+        self.wait_for_sum(logged)?;
+        let (expected, earlier) = (by_model(logged)?, by_model(earlier)?);
+        let found = self.query(BY_MODEL)?;
+        ensure!(found == expected, "{BY_MODEL}: {found:?}, but logged was {expected:?}");
+        let rates = self.query(RATE)?;
+        ensure!(rates.len() == expected.len(), "{RATE}: {rates:?}");
+        for (model, rate) in &rates {
+            // Prometheus extrapolates the increase it saw to the ends of its window, by a scrape or so.
+            let seen = expected[model] - earlier[model];
+            let increase = rate * 300.0;
+            ensure!(
+                increase >= seen * 0.99 && increase <= seen * 2.0,
+                "{RATE} for {model}: {rate}, increase {seen}"
+            );
+        }
+        // Every documented query is one that Prometheus takes.
+        let queries = documented.split("```promql\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+        let mut asked = 0;
+        for query in queries {
+            self.query(query).with_context(|| format!("docs/promql.md: {query}"))?;
+            asked += 1;
+        }
+        ensure!(asked >= 3, "docs/promql.md has {asked} queries");
+        println!(
+            "ok   Prometheus answers the sum, the sum and the rate by model as logged, and takes all {asked} documented queries"
+        );
+        Ok(())
+    }
+
+    /// The value of each series, by its `model_id`.
+    fn query(&self, query: &str) -> Result<BTreeMap<String, f64>> {
+        let answer = ask(&self.url, &format!("/api/v1/query?query={}", encoded(query)))?;
+        let series = answer["data"]["result"].as_array().context("a result")?;
+        let values = series.iter().map(|series| {
+            let model = series["metric"]["model_id"].as_str().unwrap_or_default().to_owned();
+            let value = series["value"][1].as_str().and_then(|value| value.parse().ok());
+            Ok((model, value.with_context(|| format!("no value in {series}"))?))
+        });
+        values.collect()
+    }
+}
+
+/// All tokens, by model.
+fn by_model(logged: &Json) -> Result<BTreeMap<String, f64>> {
+    let series = logged["llama_stack_tokens_total"].as_object().context("tokens were logged")?;
+    let mut models = BTreeMap::new();
+    for (labels, value) in series {
+        let labels: Json = serde_json::from_str(labels)?;
+        let model = labels["model_id"].as_str().context("a model")?.to_owned();
+        *models.entry(model).or_default() += value.as_f64().context("a number")?;
+    }
+    Ok(models)
+}
