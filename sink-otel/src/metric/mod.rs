@@ -24,6 +24,8 @@ use crate::resource::Resources;
 
 /// How long the last export may take: a shutdown has ten seconds in all.
 const LAST_EXPORT: Duration = Duration::from_secs(5);
+/// How long where a flush was given up just before, because the shutdown's time was nearly over.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// The sink `otel_metric`.
 pub static METRIC: SinkEntry = SinkEntry {
@@ -63,6 +65,7 @@ pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<Bu
     let shared = Arc::new(Shared::new(resources, metric_config, exporting));
     let sink = MetricSink {
         last_export: config.timeout.min(LAST_EXPORT),
+        is_flushing: false,
         clock: tokio::spawn(export_by_the_clock(Arc::clone(&shared), interval)),
         shared,
     };
@@ -84,6 +87,8 @@ struct MetricSink {
     shared: Arc<Shared>,
     clock: JoinHandle<()>,
     last_export: Duration,
+    /// Still set after a flush whose future was dropped.
+    is_flushing: bool,
 }
 
 #[async_trait]
@@ -97,11 +102,15 @@ impl Sink for MetricSink {
     }
 
     async fn flush(&mut self) -> Result<(), SinkError> {
-        self.shared.export().await
+        self.is_flushing = true;
+        let outcome = self.shared.export().await;
+        self.is_flushing = false;
+        outcome
     }
 
     async fn shutdown(self: Box<Self>) -> Result<(), SinkError> {
-        let exported = tokio::time::timeout(self.last_export, self.shared.export()).await;
+        let limit = if self.is_flushing { self.last_export.min(LAST_MOMENT) } else { self.last_export };
+        let exported = tokio::time::timeout(limit, self.shared.export()).await;
         let outcome = match exported {
             Ok(outcome) => outcome,
             Err(_) => Err(SinkError::retry("the collector does not answer the last export in time")),
