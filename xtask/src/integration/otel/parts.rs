@@ -144,14 +144,13 @@ pub(super) fn rotel() -> Result<Command> {
     if let Some(program) = present("ROTEL", "rotel-agent", &folder.join("rotel-agent"))? {
         return Ok(Command::new(program));
     }
-    let system = ["/usr/bin/python3", "python3"].map(PathBuf::from).into_iter();
+    let mut system = ["/usr/bin/python3", "python3"].map(PathBuf::from).into_iter();
     let version = |python: &PathBuf| {
         let script = "import sys; print('%d.%d' % sys.version_info[:2])";
         output(Command::new(python).args(["-c", script])).ok().map(|version| version.trim().to_owned())
     };
     let (python, version) = system
-        .filter_map(|python| version(&python).map(|version| (python, version)))
-        .next()
+        .find_map(|python| version(&python).map(|version| (python, version)))
         .context("no python3 to install rotel with; name its agent in ROTEL")?;
     let in_venv = python::environment_of(&python, "rotel", &[ROTEL])?;
     let script = "import pathlib, rotel; print(pathlib.Path(rotel.__file__).parent / 'rotel-agent')";
