@@ -20,9 +20,13 @@ const BATCH: usize = 2_000;
 const DEADLINE: Duration = Duration::from_secs(120);
 const FIRST_TIME: i64 = 1_772_366_400_000_000_000;
 
+/// Traces that are under way at once: their spans arrive in turn, as those of a busy server do.
+const CONCURRENT: usize = 100;
+
 /// A span as both sides store it: about 235 bytes of attributes.
 struct Sample {
     trace: u128,
+    session: usize,
     id: u64,
     parent: Option<u64>,
     start: i64,
@@ -36,20 +40,24 @@ fn sample(number: usize) -> Sample {
         value ^ (value >> 31)
     };
     let id = |number: usize| mix(number as u64 + 1);
-    let first = number / TRACE * TRACE;
-    let trace = u128::from(mix(first as u64 + 7)) << 64 | u128::from(id(first));
-    let parent = (number != first).then(|| id(first));
+    let root = root(number);
     Sample {
-        trace,
+        trace: u128::from(mix(root as u64 + 7)) << 64 | u128::from(id(root)),
+        session: root / (CONCURRENT * TRACE) * 10 + root % 10,
         id: id(number),
-        parent,
+        parent: (number != root).then(|| id(root)),
         start: FIRST_TIME + i64::try_from(number).unwrap_or(0) * 1_000_000,
     }
 }
 
+/// The first span of the trace that span `number` belongs to.
+const fn root(number: usize) -> usize {
+    number / (CONCURRENT * TRACE) * (CONCURRENT * TRACE) + number % CONCURRENT
+}
+
 fn attributes(number: usize) -> telemetry_core::Attributes {
     attrs! {
-        "session_id" => format!("session-{:012}", number / 100),
+        "session_id" => format!("session-{:012}", sample(number).session),
         "model_id" => "meta-llama/Llama-3.2-3B-Instruct",
         "request" => format!("request-{number:016}-{:032x}", sample(number).trace),
         "tokens" => i64::try_from(number % 4_096).unwrap_or(0),
@@ -58,7 +66,7 @@ fn attributes(number: usize) -> telemetry_core::Attributes {
 }
 
 fn events(number: usize) -> [Event; 3] {
-    let Sample { trace, id, parent, start } = sample(number);
+    let Sample { trace, id, parent, start, .. } = sample(number);
     let trace = TraceId::from_u128(trace).unwrap_or_else(telemetry_pipeline::random_trace_id);
     let span = SpanId::from_u64(id).unwrap_or_else(telemetry_pipeline::random_span_id);
     let begin = Event::span_start(trace, span, "inference").with_attributes(attributes(number));
@@ -102,16 +110,18 @@ fn ours(pipeline: &Pipeline, spans: usize) -> Result<f64> {
     Ok(spans as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Spans per second as plain rows: binary ids, integer nanoseconds, JSON text, two indexes.
+/// Spans per second as plain rows: binary ids, integer nanoseconds, JSON text, a span found by its ids
+/// and by its start, a log by its span.
 fn plain(path: &Path, spans: usize) -> Result<f64> {
     const ROWS: usize = 50;
     let db = rusqlite::Connection::open(path)?;
     db.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -32768;
          CREATE TABLE span (trace_id BLOB, span_id BLOB, parent BLOB, name TEXT, start INTEGER, end INTEGER,
                             status INTEGER, attributes TEXT, UNIQUE (trace_id, span_id));
          CREATE INDEX span_start ON span (start);
-         CREATE TABLE log (trace_id BLOB, span_id BLOB, time INTEGER, severity INTEGER, message TEXT, attributes TEXT);",
+         CREATE TABLE log (trace_id BLOB, span_id BLOB, time INTEGER, severity INTEGER, message TEXT, attributes TEXT);
+         CREATE INDEX log_span ON log (trace_id, span_id);",
     )?;
     let values = |columns: usize| {
         let row = format!("({})", vec!["?"; columns].join(","));
@@ -127,7 +137,7 @@ fn plain(path: &Path, spans: usize) -> Result<f64> {
         let mut insert_log = transaction.prepare_cached(&log_sql)?;
         for rows in batch.chunks_exact(ROWS) {
             for (row, &number) in rows.iter().enumerate() {
-                let Sample { trace, id, parent, start } = sample(number);
+                let Sample { trace, id, parent, start, .. } = sample(number);
                 let (trace, id) = (trace.to_be_bytes(), id.to_be_bytes());
                 let at = row * 8;
                 insert_span.raw_bind_parameter(at + 1, &trace[..])?;
@@ -183,7 +193,7 @@ async fn queries(store: &dyn TraceStore, spans: usize) -> Result<()> {
     println!("\nqueries at {spans} spans, medians");
     let newest = timed(9, async || traces(store, Vec::new()).await).await?;
     line("newest 100 traces; promise at 1M <= 5 ms", newest, "ms", "limit", 5.0);
-    let middle = sample(spans / 2 / TRACE * TRACE);
+    let middle = sample(root(spans / 2));
     let trace = TraceId::from_u128(middle.trace).context("not zero")?;
     let by_id = timed(9, async || store.get_trace(trace).await?.context("the trace is there")).await?;
     line("a trace by id; promise at 1M <= 1 ms", by_id, "ms", "limit", 1.0);
@@ -191,7 +201,7 @@ async fn queries(store: &dyn TraceStore, spans: usize) -> Result<()> {
     let tree = TreeQuery { span_id: top, trace_id: None, max_depth: None };
     let tree = timed(5, async || store.span_tree(tree.clone()).await?.context("the tree is there")).await?;
     line("a tree by span id alone; promise at 1M <= 20 ms", tree, "ms", "limit", 20.0);
-    let session = format!("session-{:012}", spans / 2 / 100);
+    let session = format!("session-{:012}", middle.session);
     let selective = timed(5, async || {
         let found = traces(store, filter("session_id", FilterOp::Eq, session.clone())).await?;
         ensure!(found == 100 / TRACE, "{found} traces");
