@@ -1,32 +1,46 @@
 //! Deletes what has expired, in small steps between commits, and gives the space back.
 
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Connection as _, SqliteConnection};
 use telemetry_core::Timestamp;
 use tokio::sync::Mutex;
 
 use crate::Config;
+use crate::checkpoint::Checkpointer;
 use crate::postings::BLOCK;
 use crate::statement::json_list;
 use crate::writer::Writer;
 
-/// Traces, logs and points deleted per step: a step takes a few milliseconds.
-const STEP: i64 = 200;
-/// Pages given back per step.
-const VACUUM: &str = "PRAGMA incremental_vacuum(256)";
+/// How long a step should take: a write that comes meanwhile waits for its end.
+const STEP: Duration = Duration::from_millis(4);
+/// Rows deleted per step, at least and at most; within these limits as many as [`STEP`] allows.
+const ROWS: (i64, i64) = (128, 8_192);
+/// Traces that a file which is too large loses at a time.
+const TOO_MUCH: i64 = 8;
 
 /// Runs until aborted: every `purge_interval`, deletes step by step until nothing is left to delete.
-pub(crate) async fn run(writer: Weak<Mutex<Writer>>, config: Arc<Config>) {
+pub(crate) async fn run(writer: Weak<Mutex<Writer>>, config: Arc<Config>, checkpointer: Checkpointer) {
+    let mut rows = ROWS.0;
     loop {
         tokio::time::sleep(config.purge_interval).await;
         loop {
             // Held for one step only: the file is free as soon as the sink lets go of it.
             let Some(writer) = writer.upgrade() else { return };
-            let step = writer.lock().await.purge_step(Timestamp::now()).await;
+            let mut locked = writer.lock().await;
+            let started = Instant::now();
+            let step = locked.purge_step(Timestamp::now(), rows).await;
+            let took = started.elapsed();
+            drop(locked);
             drop(writer);
+            rows = if took > STEP { rows / 2 } else { rows + rows / 8 }.clamp(ROWS.0, ROWS.1);
             match step {
-                Ok(true) => tokio::task::yield_now().await,
+                Ok(true) => {
+                    checkpointer.wrote();
+                    // Half of the time belongs to the writes.
+                    tokio::time::sleep(took).await;
+                }
                 Ok(false) => break,
                 Err(error) => {
                     tracing::warn!(
@@ -40,18 +54,56 @@ pub(crate) async fn run(writer: Weak<Mutex<Writer>>, config: Arc<Config>) {
     }
 }
 
-/// Deletes a little; says whether there may be more.
+/// Deletes about `rows` rows, or gives some space back; says whether there may be more to do.
 pub(crate) async fn step(
     db: &mut SqliteConnection,
     now: Timestamp,
+    rows: i64,
     max_size: Option<u64>,
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = db.begin_with("BEGIN IMMEDIATE").await?;
-    let mut traces = expired(&mut transaction, now).await?;
-    if traces.is_empty() && is_too_large(&mut transaction, max_size).await? {
-        traces = oldest(&mut transaction).await?;
+    let mut changed =
+        delete_expired(&mut transaction, now, rows).await? || drop_dead_block(&mut transaction).await?;
+    if !changed && is_too_large(&mut transaction, max_size).await? {
+        changed = expire_oldest(&mut transaction, now).await?;
     }
-    let mut deleted = delete_traces(&mut transaction, &traces).await?;
+    transaction.commit().await?;
+    if changed {
+        return Ok(true);
+    }
+    give_back(db, rows).await
+}
+
+/// Deletes expired rows; says whether there were any. A trace's own row, which hides the others, goes last.
+async fn delete_expired(db: &mut SqliteConnection, now: Timestamp, rows: i64) -> Result<bool, sqlx::Error> {
+    let traces: Vec<i64> =
+        sqlx::query_scalar("SELECT id FROM trace WHERE expires <= ? ORDER BY expires LIMIT ?")
+            .bind(now.as_nanos())
+            .bind((rows / 4).max(1))
+            .fetch_all(&mut *db)
+            .await?;
+    let mut left = rows;
+    if !traces.is_empty() {
+        let list = json_list(traces.iter().copied());
+        for sql in [
+            "DELETE FROM span_row WHERE id IN (SELECT s.id FROM json_each(?1) j CROSS JOIN span_row s \
+             ON s.trace = j.value LIMIT ?2)",
+            "DELETE FROM span_open WHERE (trace, span_id) IN (SELECT s.trace, s.span_id FROM json_each(?1) j \
+             CROSS JOIN span_open s ON s.trace = j.value LIMIT ?2)",
+            "DELETE FROM log_row WHERE id IN (SELECT l.id FROM json_each(?1) j CROSS JOIN log_row l \
+             ON l.trace = j.value LIMIT ?2)",
+            "DELETE FROM metric_point WHERE (series, time, id) IN (SELECT p.series, p.time, p.id \
+             FROM json_each(?1) j CROSS JOIN metric_point p ON p.trace = j.value LIMIT ?2)",
+            "DELETE FROM trace WHERE id IN (SELECT value FROM json_each(?1) LIMIT ?2)",
+        ] {
+            if left > 0 {
+                let done = sqlx::query(sql).bind(&list).bind(left).execute(&mut *db).await?;
+                left -= done.rows_affected().cast_signed();
+            }
+        }
+        // There may be more of them; the rest has its turn afterwards.
+        return Ok(true);
+    }
     for sql in [
         "DELETE FROM log_row WHERE id IN (SELECT id FROM log_row WHERE expires <= ?1 LIMIT ?2)",
         "DELETE FROM metric_point WHERE trace IS NULL AND (series, time, id) IN \
@@ -61,31 +113,33 @@ pub(crate) async fn step(
         "DELETE FROM stream_mark WHERE stream IN \
          (SELECT stream FROM stream_mark WHERE expires <= ?1 LIMIT ?2)",
     ] {
-        let done = sqlx::query(sql).bind(now.as_nanos()).bind(STEP).execute(&mut *transaction).await?;
-        deleted += done.rows_affected();
+        if left > 0 {
+            let done = sqlx::query(sql).bind(now.as_nanos()).bind(left).execute(&mut *db).await?;
+            left -= done.rows_affected().cast_signed();
+        }
     }
-    transaction.commit().await?;
-    if deleted > 0 {
-        return Ok(true);
-    }
-    drop_dead_blocks(db).await?;
-    let free: i64 = sqlx::query("PRAGMA freelist_count").fetch_one(&mut *db).await?.try_get(0)?;
-    if free > 0 {
-        sqlx::raw_sql(VACUUM).execute(db).await?;
-    }
-    Ok(free > 256)
+    Ok(left < rows)
 }
 
-async fn expired(db: &mut SqliteConnection, now: Timestamp) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar("SELECT id FROM trace WHERE expires <= ? ORDER BY expires LIMIT ?")
-        .bind(now.as_nanos())
-        .bind(STEP)
-        .fetch_all(db)
-        .await
-}
-
-async fn oldest(db: &mut SqliteConnection) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar("SELECT id FROM trace ORDER BY id LIMIT ?").bind(STEP).fetch_all(db).await
+/// Deletes a block, with its postings, in which no span is left; says whether there was one. Never the one
+/// being filled.
+async fn drop_dead_block(db: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let dead: Option<i64> = sqlx::query_scalar(
+        "SELECT b.id FROM block b WHERE b.sealed AND NOT EXISTS \
+         (SELECT 1 FROM span_row s WHERE s.id BETWEEN b.id * ?1 AND b.id * ?1 + ?1 - 1) LIMIT 1",
+    )
+    .bind(BLOCK)
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(block) = dead else { return Ok(false) };
+    for sql in [
+        "DELETE FROM posting WHERE id BETWEEN ?1 << 7 AND (?1 << 7) + 127",
+        "DELETE FROM number WHERE id BETWEEN ?1 << 7 AND (?1 << 7) + 127",
+        "DELETE FROM block WHERE id = ?1",
+    ] {
+        sqlx::query(sql).bind(block).execute(&mut *db).await?;
+    }
+    Ok(true)
 }
 
 /// Whether the pages in use exceed the cap; free ones are given back later.
@@ -100,41 +154,38 @@ async fn is_too_large(db: &mut SqliteConnection, max_size: Option<u64>) -> Resul
     Ok(u64::try_from(used).unwrap_or(0) > max_size)
 }
 
-/// Deletes traces with all that belongs to them; says how many.
-async fn delete_traces(db: &mut SqliteConnection, traces: &[i64]) -> Result<u64, sqlx::Error> {
-    if traces.is_empty() {
-        return Ok(0);
-    }
-    let list = json_list(traces.iter().copied());
+/// Lets the traces that came first expire now, and where there are none, what belongs to no trace; says whether
+/// there was anything. They vanish whole, at once; later steps delete them.
+async fn expire_oldest(db: &mut SqliteConnection, now: Timestamp) -> Result<bool, sqlx::Error> {
     for sql in [
-        "DELETE FROM span_row WHERE trace IN (SELECT value FROM json_each(?))",
-        "DELETE FROM span_open WHERE trace IN (SELECT value FROM json_each(?))",
-        "DELETE FROM log_row WHERE trace IN (SELECT value FROM json_each(?))",
-        "DELETE FROM metric_point WHERE trace IN (SELECT value FROM json_each(?))",
-        "DELETE FROM trace WHERE id IN (SELECT value FROM json_each(?))",
+        "UPDATE trace SET expires = ?1 WHERE id IN \
+         (SELECT id FROM trace WHERE expires > ?1 ORDER BY id LIMIT ?2)",
+        "UPDATE log_row SET expires = ?1 WHERE id IN \
+         (SELECT id FROM log_row WHERE expires > ?1 ORDER BY expires LIMIT 64 * ?2)",
+        "UPDATE metric_point SET expires = ?1 WHERE trace IS NULL AND (series, time, id) IN \
+         (SELECT series, time, id FROM metric_point WHERE trace IS NULL AND expires > ?1 \
+          ORDER BY expires LIMIT 64 * ?2)",
     ] {
-        sqlx::query(sql).bind(&list).execute(&mut *db).await?;
-    }
-    Ok(traces.len() as u64)
-}
-
-/// Deletes blocks, with their postings, in which no span is left. Never the one being filled.
-async fn drop_dead_blocks(db: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let dead: Vec<i64> = sqlx::query_scalar(
-        "SELECT b.id FROM block b WHERE b.sealed AND NOT EXISTS \
-         (SELECT 1 FROM span_row s WHERE s.id BETWEEN b.id * ?1 AND b.id * ?1 + ?1 - 1) LIMIT 64",
-    )
-    .bind(BLOCK)
-    .fetch_all(&mut *db)
-    .await?;
-    for block in dead {
-        for sql in [
-            "DELETE FROM posting WHERE id >> 7 = ?1",
-            "DELETE FROM number WHERE id >> 7 = ?1",
-            "DELETE FROM block WHERE id = ?1",
-        ] {
-            sqlx::query(sql).bind(block).execute(&mut *db).await?;
+        let done = sqlx::query(sql).bind(now.as_nanos()).bind(TOO_MUCH).execute(&mut *db).await?;
+        if done.rows_affected() > 0 {
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(false)
+}
+
+/// Gives free pages back to the file system; says whether there are more.
+async fn give_back(db: &mut SqliteConnection, rows: i64) -> Result<bool, sqlx::Error> {
+    let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *db).await?;
+    if free == 0 {
+        return Ok(false);
+    }
+    // Constants: a pragma takes no parameter. A page takes about as long as a few rows.
+    let vacuum = match rows {
+        ..256 => "PRAGMA incremental_vacuum(32)",
+        256..2_048 => "PRAGMA incremental_vacuum(128)",
+        _ => "PRAGMA incremental_vacuum(512)",
+    };
+    sqlx::raw_sql(vacuum).execute(db).await?;
+    Ok(true)
 }

@@ -60,7 +60,7 @@ pub async fn open(config: Config, service_name: &str) -> Result<BuiltSink, SinkE
     let checkpointer = Checkpointer::new(Arc::clone(&config));
     let tasks = [
         tokio::spawn(checkpoint::run(checkpointer.clone())),
-        tokio::spawn(purge::run(Arc::downgrade(&writer), Arc::clone(&config))),
+        tokio::spawn(purge::run(Arc::downgrade(&writer), Arc::clone(&config), checkpointer.clone())),
     ];
     let store = Arc::new(reader.clone());
     let sink = SqliteSink { writer, reader, checkpointer, tasks, reopened: 0 };

@@ -189,12 +189,12 @@ impl Writer {
         done.map(drop).map_err(|error| write_error(&self.config.path, error))
     }
 
-    /// Deletes a little of what has expired or is too much; says whether there may be more.
-    pub(crate) async fn purge_step(&mut self, now: Timestamp) -> Result<bool, SinkError> {
+    /// Deletes about `rows` rows of what has expired or is too much; says whether there may be more.
+    pub(crate) async fn purge_step(&mut self, now: Timestamp, rows: i64) -> Result<bool, SinkError> {
         self.refresh().await?;
         self.stale = true;
         let max_size = self.config.max_size;
-        let more = purge::step(&mut self.db, now, max_size).await;
+        let more = purge::step(&mut self.db, now, rows, max_size).await;
         // What is in memory is not about what a purge deletes: it is right unless the purge failed.
         self.stale = more.is_err();
         more.map_err(|error| write_error(&self.config.path, error))

@@ -1,0 +1,108 @@
+//! What has expired vanishes, also from the disk; a file that is too large loses the oldest traces.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sink_sqlite::{Config, Examination, examine};
+use support::Database;
+use telemetry_core::query::TraceQuery;
+use telemetry_core::{EventContext, Signal, Span, Timestamp, TraceStore, Ttl, attrs};
+use telemetry_testkit::store_kit::collect;
+use telemetry_testkit::{Driver, Harness as _, block_on, signals};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A trace of one span that arrives now, about a kilobyte large, and its log.
+fn trace(number: u64, ttl: Ttl) -> [Signal; 2] {
+    let ids = (u128::from(number), number);
+    let attributes = attrs! { "text" => "x".repeat(500), "number" => number };
+    let arrived = Timestamp::now();
+    let span = Span { attributes, arrived, ttl, ..signals::span(ids.0, ids.1, 0, 1) };
+    let mut log = signals::log_record(EventContext::Span(span.key()), 0, "y".repeat(300));
+    (log.arrived, log.ttl) = (arrived, ttl);
+    [Signal::Log(Arc::new(log)), Signal::SpanEnded(Arc::new(span))]
+}
+
+async fn store(driver: &mut Driver, numbers: std::ops::Range<u64>, ttl: Ttl) {
+    let numbers: Vec<u64> = numbers.collect();
+    for some in numbers.chunks(1_000) {
+        driver.write(some.iter().flat_map(|number| trace(*number, ttl)).collect()).await.unwrap();
+    }
+}
+
+async fn traces(store: &dyn TraceStore) -> Vec<u128> {
+    let query = TraceQuery { limit: None, ..TraceQuery::default() };
+    let mut ids: Vec<u128> = collect(store.query_traces(query))
+        .await
+        .unwrap()
+        .iter()
+        .map(|trace| trace.trace_id.as_u128())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Looks at the file until it is as it should be.
+async fn eventually(config: &Config, what: &str, is_so: impl Fn(&Examination) -> bool) {
+    let started = Instant::now();
+    loop {
+        let found = examine(config, true).await.unwrap();
+        if is_so(&found) {
+            return;
+        }
+        assert!(started.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}: {found:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[test]
+fn what_has_expired_vanishes_at_once_and_its_space_is_given_back() {
+    block_on(async {
+        let database = Database::new();
+        let config = Config { purge_interval: Duration::from_millis(100), ..Config::at(database.path()) };
+        let mut driver = Driver::new(sink_sqlite::open(config.clone(), "test").await.unwrap());
+        let reader = driver.store().unwrap();
+        // More than a block, so that postings go as well.
+        store(&mut driver, 1..17_001, Ttl::from_seconds(1).unwrap()).await;
+        store(&mut driver, 20_001..20_101, signals::long()).await;
+        let full = examine(&config, true).await.unwrap().sizes;
+        assert!(full.database + full.log > 15 << 20, "{full:?}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let left: Vec<u128> = (20_001..20_101).collect();
+        assert_eq!(traces(&*reader).await, left, "hidden at once");
+        eventually(&config, "the file shrinks", |found| {
+            found.expired.spans + found.expired.logs == 0
+                && found.sizes.free == 0
+                && found.sizes.database < 1 << 20
+        })
+        .await;
+        assert_eq!(traces(&*reader).await, left, "the others stay");
+        assert_eq!(examine(&config, false).await.unwrap().problems, Vec::<String>::new());
+        driver.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_file_that_is_too_large_loses_its_oldest_traces() {
+    const CAP: u64 = 4 << 20;
+    block_on(async {
+        let database = Database::new();
+        let interval = Duration::from_millis(50);
+        let config = Config { purge_interval: interval, max_size: Some(CAP), ..Config::at(database.path()) };
+        let mut driver = Driver::new(sink_sqlite::open(config.clone(), "test").await.unwrap());
+        let reader = driver.store().unwrap();
+        store(&mut driver, 1..10_001, signals::long()).await;
+        eventually(&config, "the file is small enough", |found| {
+            found.sizes.free == 0 && found.sizes.log == 0 && found.sizes.database <= CAP
+        })
+        .await;
+        let left = traces(&*reader).await;
+        let first = left[0];
+        assert!(left.len() > 1_000, "not more than needed is deleted: {}", left.len());
+        assert_eq!(left, (first..10_001).collect::<Vec<u128>>(), "the newest stay, without a gap");
+        driver.shutdown().await.unwrap();
+    });
+}
