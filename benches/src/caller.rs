@@ -15,13 +15,14 @@ use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
 use crate::table::line;
 
 /// Spans per burst: short enough for the queue, so that none is refused.
-const BURST: u64 = 1_000;
-const BURSTS: u64 = 300;
+pub(crate) const BURST: u64 = 1_000;
+pub(crate) const BURSTS: u64 = 300;
 const SPARSE: u64 = 3_000;
 const EVERY: Duration = Duration::from_micros(300);
 const DEADLINE: Duration = Duration::from_secs(30);
 
-static OURS: AtomicU64 = AtomicU64::new(0);
+/// Our spans delivered so far, by whatever pipeline has the sink [`COUNTING`].
+pub(crate) static OURS: AtomicU64 = AtomicU64::new(0);
 static THEIRS: AtomicU64 = AtomicU64::new(0);
 
 struct Counting;
@@ -54,7 +55,7 @@ impl fastrace::collector::Reporter for Reporter {
     }
 }
 
-fn one_of_ours(telemetry: &Telemetry) {
+pub(crate) fn one_of_ours(telemetry: &Telemetry) {
     let span = telemetry.root_span(
         "inference",
         attrs! {
@@ -85,7 +86,7 @@ fn cpu_time() -> Duration {
 }
 
 /// Nanoseconds per span on each of `threads` threads, bursts timed, the pauses between them not.
-fn dense(threads: usize, burst: impl Fn() + Sync, settle: impl Fn() + Sync) -> f64 {
+pub(crate) fn dense(threads: usize, burst: impl Fn() + Sync, settle: impl Fn() + Sync) -> f64 {
     let barrier = Barrier::new(threads);
     let timed = || {
         let mut spent = Duration::ZERO;
@@ -123,7 +124,7 @@ fn sparse(span: impl Fn()) -> f64 {
 }
 
 /// Between bursts both sides' own threads do their work, when they choose to.
-fn pause() {
+pub(crate) fn pause() {
     std::thread::park_timeout(Duration::from_millis(5));
 }
 
@@ -149,16 +150,21 @@ fn burst_of_theirs() {
     }
 }
 
-fn flush(telemetry: &Telemetry) {
+pub(crate) fn flush(telemetry: &Telemetry) {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     let report = runtime.map(|runtime| runtime.block_on(telemetry.flush(DEADLINE)));
     assert!(report.is_ok_and(|report| report.is_complete()), "the counting sink flushes");
 }
 
-pub(crate) fn run() -> Result<()> {
+/// A pipeline whose sink counts.
+pub(crate) fn counting_pipeline() -> Result<Pipeline> {
     let context = SinkContext { service_name: "bench".into(), options: Options::default(), run: RunId(1) };
     let sinks = vec![SinkSpec { entry: &COUNTING, context }];
-    let pipeline = Pipeline::start(sinks, PipelineConfig::default())?;
+    Ok(Pipeline::start(sinks, PipelineConfig::default())?)
+}
+
+pub(crate) fn run() -> Result<()> {
+    let pipeline = counting_pipeline()?;
     let telemetry = pipeline.telemetry();
     fastrace::set_reporter(Reporter, fastrace::collector::Config::default());
     let burst_of_ours = || (0..BURST).for_each(|_| one_of_ours(&telemetry));

@@ -4,11 +4,14 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
+#[cfg(feature = "count-allocations")]
+mod allocations;
 mod caller;
 mod http;
 mod otlp_send;
 mod sqlite;
 mod table;
+mod through_tracing;
 
 use clap::{Parser, Subcommand};
 
@@ -21,8 +24,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Cost of a span on the caller's thread, beside fastrace
+    /// Cost of a span on the caller's thread, beside fastrace; through `tracing`, beside tracing-opentelemetry
     Caller,
+    /// Allocations of a span on the caller's thread
+    #[cfg(feature = "count-allocations")]
+    Allocations,
     /// Spans into SQLite, durable, beside plain rows; then queries
     Sqlite {
         /// How many spans
@@ -44,7 +50,9 @@ enum Bench {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().bench {
-        Bench::Caller => caller::run(),
+        Bench::Caller => caller::run().and_then(|()| through_tracing::run()),
+        #[cfg(feature = "count-allocations")]
+        Bench::Allocations => allocations::run(),
         Bench::Sqlite { spans } => sqlite::run(spans),
         Bench::Http { program, seconds } => http::run(program, seconds),
         Bench::OtlpSend => otlp_send::run(),

@@ -9,7 +9,7 @@ use crate::command::{self, cargo};
 /// A bench; what its numbers mean is in benches/README.md.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Bench {
-    /// Cost of a span on the caller's thread, beside fastrace
+    /// Cost of a span on the caller's thread, beside fastrace and tracing-opentelemetry; its allocations
     Caller,
     /// Spans into SQLite and queries, beside plain rows
     Sqlite,
@@ -32,5 +32,11 @@ pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
             command.args(["http", "--program"]).arg(target_dir().join("release/telemetry"))
         }
     };
-    command::run(command.args(arguments))
+    command::run(command.args(arguments))?;
+    if bench == Bench::Caller {
+        // In a build of its own: an allocator that counts would slow the rest down.
+        let counting = ["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches"];
+        command::run(cargo(&counting).args(["--features", "count-allocations", "--", "allocations"]))?;
+    }
+    Ok(())
 }
