@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use telemetry_core::{Key, KeyKind, OptionError, Options, RunId, Text};
 
-use crate::assembler::AssemblerConfig;
+use crate::assembler::{AssemblerConfig, Sampling};
+use crate::redaction::{Content, Redaction};
 
 /// How a pipeline works. The default suits a server.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct PipelineConfig {
     pub queue_bytes: usize,
     /// Limits of the assembler.
     pub assembler: AssemblerConfig,
+    /// What is taken out of events that this process logs.
+    pub redaction: Redaction,
     /// How long the sinks may take to be ready.
     pub build_within: Duration,
 }
@@ -31,6 +34,7 @@ impl Default for PipelineConfig {
             queue_slots: 16_384,
             queue_bytes: 64 << 20,
             assembler: AssemblerConfig::default(),
+            redaction: Redaction::default(),
             build_within: Duration::from_secs(60),
         }
     }
@@ -83,6 +87,25 @@ impl PipelineConfig {
             "8MiB",
             "bytes per text value; longer ones are cut and counted",
         ),
+        key(
+            "sample_ratio",
+            KeyKind::Float,
+            "1.0",
+            "share of traces that is kept, decided by the trace id; failed spans and metrics always are",
+        ),
+        key(
+            "content",
+            KeyKind::Choice(&["drop", "mask", "capture"]),
+            "drop",
+            "what becomes of prompts, answers and tool calls in what this process logs",
+        ),
+        Key {
+            name: "content_keys",
+            kind: KeyKind::List,
+            flat: None,
+            default: None,
+            help: "attributes that hold content beside the known ones",
+        },
     ];
 
     /// Reads the map `pipeline:`; what is absent stays as it is in `self`.
@@ -115,6 +138,15 @@ impl PipelineConfig {
         set(&mut self.assembler.max_attributes_per_span, count("max_attributes_per_span")?);
         set(&mut self.assembler.max_events_per_span, count("max_events_per_span")?);
         set(&mut self.assembler.max_value_bytes, size("max_value_bytes")?);
+        if let Some(ratio) = options.float("sample_ratio")? {
+            let sampling = Sampling::ratio(ratio);
+            self.assembler.sampling =
+                sampling.map_err(|error| options.error("sample_ratio", error.to_string()))?;
+        }
+        let content = [("drop", Content::Drop), ("mask", Content::Mask), ("capture", Content::Capture)];
+        set(&mut self.redaction.content, options.choice("content", &content)?);
+        let keys = options.list("content_keys")?;
+        set(&mut self.redaction.content_keys, keys.map(|keys| keys.into_iter().map(Text::Owned).collect()));
         Ok(self)
     }
 }

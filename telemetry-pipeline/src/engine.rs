@@ -12,6 +12,7 @@ use crate::assembler::{Assembler, Input};
 use crate::lane::Inlet;
 use crate::ledger::SinkCounters;
 use crate::receipt::Ack;
+use crate::redaction::Redaction;
 use crate::telemetry::Shared;
 use crate::worker::{Delivery, Message};
 
@@ -48,6 +49,7 @@ pub(crate) struct Engine {
     shared: Arc<Shared>,
     assembler: Assembler,
     outlets: Vec<Outlet>,
+    redaction: Redaction,
     signals: Vec<Signal>,
     /// Acks of the chunk being filled: per submission, one per store.
     acks: Vec<Vec<Ack>>,
@@ -55,9 +57,14 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(shared: Arc<Shared>, assembler: Assembler, outlets: Vec<Outlet>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        assembler: Assembler,
+        outlets: Vec<Outlet>,
+        redaction: Redaction,
+    ) -> Self {
         let signals = Vec::with_capacity(CHUNK + 16);
-        Self { shared, assembler, outlets, signals, acks: Vec::new(), ticked: Instant::now() }
+        Self { shared, assembler, outlets, redaction, signals, acks: Vec::new(), ticked: Instant::now() }
     }
 
     /// Runs until the door is closed and the queue is empty. The workers' queues end with it.
@@ -94,7 +101,7 @@ impl Engine {
     /// Takes what is in the queue; says how much.
     fn drain(&mut self, inlet: &mut Inlet) -> usize {
         let now = Timestamp::now();
-        let (taken, requests) = inlet.drain(|record| self.ingest(record.into_input(), now));
+        let (taken, requests) = inlet.drain(|record| self.ingest_logged(record.into_input(), now));
         for request in requests {
             self.serve(request, now);
         }
@@ -103,6 +110,14 @@ impl Engine {
             self.publish();
         }
         taken
+    }
+
+    /// Takes what this process logged, without what must not be seen.
+    fn ingest_logged(&mut self, mut input: Input, now: Timestamp) {
+        if let Input::Event { event, .. } = &mut input {
+            self.assembler.count_redacted(self.redaction.apply(event));
+        }
+        self.ingest(input, now);
     }
 
     fn ingest(&mut self, input: Input, now: Timestamp) {

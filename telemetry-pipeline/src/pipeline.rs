@@ -192,7 +192,7 @@ impl Pipeline {
             service_name: config.service_name,
         });
         let assembler = Assembler::new(config.assembler, recovered).with_interest(interest);
-        let engine = Engine::new(Arc::clone(&shared), assembler, outlets);
+        let engine = Engine::new(Arc::clone(&shared), assembler, outlets, config.redaction);
         let (ended, wait) = std_mpsc::sync_channel(1);
         let handle = thread_builder("assembler").spawn(move || {
             OWN_THREAD.set(true);

@@ -1,8 +1,11 @@
-//! Traces that a `traceparent` moved: their later events still carry the id they were submitted under.
+//! Traces that a `traceparent` moves: their later events still carry the id they were submitted under.
 
 use std::collections::HashMap;
 
-use telemetry_core::{EventContext, Span, SpanKey, TraceId};
+use telemetry_core::{EventContext, Span, SpanKey, TraceId, Value};
+
+use super::Assembler;
+use crate::TraceParent;
 
 /// Submitted trace id → remote trace id, kept while a span of the trace is open.
 #[derive(Debug, Default)]
@@ -51,5 +54,31 @@ impl Aliases {
             EventContext::Trace(trace) => EventContext::Trace(self.remote(trace)),
             EventContext::Span(key) => EventContext::Span(self.follow_key(key)),
         }
+    }
+}
+
+/// Attributes that only mark a root; a local root has its own field.
+const ROOT_MARKS: [&str; 2] = ["__root__", "__root_span__"];
+
+impl Assembler {
+    /// Moves a span with a `traceparent` attribute to the trace that names.
+    pub(super) fn continue_remote_trace(&mut self, span: &mut Span, submitted: TraceId) {
+        let Some(header) = span.attributes.get("traceparent").and_then(Value::as_str) else { return };
+        let Ok(TraceParent { parent, .. }) = header.parse() else {
+            self.counts.invalid_traceparent += 1;
+            return;
+        };
+        span.attributes.remove("traceparent");
+        span.trace_state = match span.attributes.remove("tracestate") {
+            Some(Value::String(state)) => Some(state),
+            Some(_) | None => None,
+        };
+        for mark in ROOT_MARKS {
+            span.attributes.remove(mark);
+        }
+        span.trace_id = parent.trace_id;
+        span.parent_span_id = span.parent_span_id.or(Some(parent.span_id));
+        span.local_root = true;
+        span.submitted_trace_id = (submitted != parent.trace_id).then_some(submitted);
     }
 }

@@ -9,9 +9,10 @@ pub struct AssemblerCounts {
     pub inputs: u64,
     /// Inputs that became a signal at once.
     pub signalled: u64,
-    /// Ends that waited for their start when they came.
+    /// Inputs that had to wait when they came: ends for their start; of a trace that is not sampled,
+    /// starts and logs for the end.
     pub held: u64,
-    /// Inputs that became nothing: the sum of the three below.
+    /// Inputs that became nothing: the sum of the four below.
     pub refused: u64,
     /// Second ends, refused.
     pub duplicate_end: u64,
@@ -19,6 +20,14 @@ pub struct AssemblerCounts {
     pub start_after_end: u64,
     /// Finished spans (by OTLP) that had come before, refused.
     pub duplicate_span: u64,
+    /// What completed a span that sampling left out, and logs that such a span could not hold, refused.
+    pub sampled_out: u64,
+    /// Spans left out by sampling.
+    pub sampled_out_spans: u64,
+    /// Logs left out with them.
+    pub sampled_out_logs: u64,
+    /// Attributes and messages dropped or masked because they hold content, or by the redaction hook.
+    pub redacted: u64,
     /// Second starts of an open span, merged into the first.
     pub duplicate_start: u64,
     /// Logs whose span was unknown or had ended; delivered all the same.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use telemetry_core::{Attributes, Text, Value};
 
+use super::Sampling;
+
 /// Limits of the assembler. The defaults are generous: they bound memory, not use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssemblerConfig {
@@ -25,6 +27,8 @@ pub struct AssemblerConfig {
     pub max_value_bytes: usize,
     /// Finished spans that are remembered, to tell a second end from an early one.
     pub remembered_spans: usize,
+    /// Which traces are kept.
+    pub sampling: Sampling,
 }
 
 impl Default for AssemblerConfig {
@@ -39,24 +43,39 @@ impl Default for AssemblerConfig {
             max_events_per_span: 10_000,
             max_value_bytes: 8 << 20,
             remembered_spans: 32_768,
+            sampling: Sampling::ALL,
         }
     }
 }
 
-/// Cuts text values at `max` bytes, at a character's border; says how many.
+/// Cuts text at `max` bytes, at a character's border; says how often: never or once.
+pub(super) fn truncate(text: &mut Text, max: usize) -> u64 {
+    if text.len() <= max {
+        return 0;
+    }
+    let end = text.floor_char_boundary(max);
+    match text {
+        Text::Borrowed(text) => *text = &text[..end],
+        Text::Owned(text) => {
+            text.truncate(end);
+            text.shrink_to_fit();
+        }
+    }
+    1
+}
+
+/// Cuts text values at `max` bytes; says how many.
 pub(super) fn truncate_values(attributes: &mut Attributes, max: usize) -> u64 {
     let too_long = |value: &Value| value.as_str().is_some_and(|text| text.len() > max);
     if !attributes.iter().any(|(_, value)| too_long(value)) {
         return 0;
     }
     let mut cut = 0;
-    let shortened = std::mem::take(attributes).into_iter().map(|(key, value)| match value {
-        Value::String(text) if text.len() > max => {
-            cut += 1;
-            let end = text.floor_char_boundary(max);
-            (key, Value::String(Text::Owned(text[..end].to_owned())))
+    let shortened = std::mem::take(attributes).into_iter().map(|(key, mut value)| {
+        if let Value::String(text) = &mut value {
+            cut += truncate(text, max);
         }
-        Value::String(_) | Value::Int(_) | Value::Float(_) | Value::Bool(_) | Value::Null => (key, value),
+        (key, value)
     });
     *attributes = shortened.collect();
     cut

@@ -6,7 +6,9 @@
 mod aged;
 mod alias;
 mod counts;
+mod leaving;
 mod limits;
+mod sampling;
 #[cfg(test)]
 mod tests;
 
@@ -14,15 +16,16 @@ use std::sync::Arc;
 
 use telemetry_core::{
     Attributes, Event, EventContext, LogBody, LogRecord, Metric, MetricPoint, Payload, Recovered, Signal,
-    SignalSet, Span, SpanEvent, SpanKey, SpanState, StructuredLog, Text, Timestamp, Ttl, UnstructuredLog,
-    Value, WaitingEnd,
+    SignalSet, Span, SpanEvent, SpanKey, SpanState, SpanStatus, StructuredLog, Text, Timestamp, Ttl,
+    UnstructuredLog, WaitingEnd,
 };
 
-use crate::TraceParent;
 use aged::Aged;
 use alias::Aliases;
 pub use counts::AssemblerCounts;
 pub use limits::AssemblerConfig;
+use sampling::Listed;
+pub use sampling::{Sampling, SamplingError};
 
 /// What goes in.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,10 +79,9 @@ pub struct Assembler {
 struct Open {
     span: Span,
     bytes: usize,
+    /// Whether its trace is sampled. If not, it is delivered only if it fails, and its logs wait with it.
+    sampled: bool,
 }
-
-/// Attributes that only mark a root; a local root has its own field.
-const ROOT_MARKS: [&str; 2] = ["__root__", "__root_span__"];
 
 impl Assembler {
     /// An assembler that knows what an earlier run left open.
@@ -96,7 +98,8 @@ impl Assembler {
             counts: AssemblerCounts::default(),
         };
         for span in recovered.open_spans {
-            assembler.keep_open(span);
+            // A store has it, so it was sampled.
+            assembler.keep_open(span, true);
         }
         for end in recovered.waiting_ends {
             assembler.waiting.insert(end.key, end.clone(), end.arrived);
@@ -114,6 +117,11 @@ impl Assembler {
     /// The counters.
     pub const fn counts(&self) -> &AssemblerCounts {
         &self.counts
+    }
+
+    /// Counts what was taken out of an event before it came in.
+    pub(crate) const fn count_redacted(&mut self, redacted: u64) {
+        self.counts.redacted += redacted;
     }
 
     /// Spans that have started and not ended.
@@ -144,17 +152,6 @@ impl Assembler {
         }
     }
 
-    /// Lets time pass: what has been open or waiting for too long is delivered as it is.
-    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Signal>) {
-        let too_old = |arrived: Timestamp, age| now.since(arrived) > age;
-        while self.open.oldest().is_some_and(|arrived| too_old(arrived, self.config.max_open_age)) {
-            self.evict_open(out);
-        }
-        while self.waiting.oldest().is_some_and(|arrived| too_old(arrived, self.config.max_waiting_age)) {
-            self.give_up_waiting(out);
-        }
-    }
-
     fn emit(&self, signal: Signal, out: &mut Vec<Signal>) {
         if self.interest.contains(signal.kind()) {
             out.push(signal);
@@ -162,17 +159,21 @@ impl Assembler {
     }
 
     fn log(&mut self, log: UnstructuredLog, ttl: Ttl, now: Timestamp, out: &mut Vec<Signal>) {
-        let UnstructuredLog { context, timestamp, message, severity, mut attributes } = log;
+        let UnstructuredLog { context, timestamp, mut message, severity, mut attributes } = log;
         self.cut(&mut attributes);
+        self.counts.truncated_values += limits::truncate(&mut message, self.config.max_value_bytes);
         let context = self.aliases.follow(context);
         let body = LogBody::Message { severity, message };
         let record =
             LogRecord { context, timestamp, body, attributes, service_name: None, arrived: now, ttl };
         let record = Arc::new(record);
-        if let Some(key) = context.span_key()
-            && !self.list(key, now, ttl, || SpanEvent::Log(Arc::clone(&record)))
-        {
-            self.counts.late += 1;
+        let listed =
+            context.span_key().map(|key| self.list(key, now, ttl, || SpanEvent::Log(Arc::clone(&record))));
+        match listed {
+            None | Some(Listed::Live) => {}
+            Some(Listed::Unknown) => self.counts.late += 1,
+            Some(Listed::Held) => return self.counts.held += 1,
+            Some(Listed::Cut) => return self.refuse_log(),
         }
         self.emit(Signal::Log(record), out);
     }
@@ -201,20 +202,21 @@ impl Assembler {
         self.emit(Signal::Metric(point), out);
     }
 
-    /// Lists an event on its span, if that is open; says whether it is.
-    fn list(&mut self, key: SpanKey, now: Timestamp, ttl: Ttl, event: impl FnOnce() -> SpanEvent) -> bool {
+    /// Lists an event on its span, if that is open.
+    fn list(&mut self, key: SpanKey, now: Timestamp, ttl: Ttl, event: impl FnOnce() -> SpanEvent) -> Listed {
         const EVENT_BYTES: usize = 256;
-        let Some(open) = self.open.get_mut(key) else { return false };
+        let Some(open) = self.open.get_mut(key) else { return Listed::Unknown };
         prolong(&mut open.span, now, ttl);
         if open.span.events.len() < self.config.max_events_per_span {
             open.span.events.push(event());
             open.bytes += EVENT_BYTES;
             self.open_bytes += EVENT_BYTES;
+            if open.sampled { Listed::Live } else { Listed::Held }
         } else {
             open.span.dropped_events_count += 1;
             self.counts.dropped_events += 1;
+            if open.sampled { Listed::Live } else { Listed::Cut }
         }
-        true
     }
 
     fn structured(&mut self, log: StructuredLog, ttl: Ttl, now: Timestamp, out: &mut Vec<Signal>) {
@@ -255,27 +257,6 @@ impl Assembler {
         }
     }
 
-    /// Moves a span with a `traceparent` attribute to the trace that names.
-    fn continue_remote_trace(&mut self, span: &mut Span, submitted: telemetry_core::TraceId) {
-        let Some(header) = span.attributes.get("traceparent").and_then(Value::as_str) else { return };
-        let Ok(TraceParent { parent, .. }) = header.parse() else {
-            self.counts.invalid_traceparent += 1;
-            return;
-        };
-        span.attributes.remove("traceparent");
-        span.trace_state = match span.attributes.remove("tracestate") {
-            Some(Value::String(state)) => Some(state),
-            Some(_) | None => None,
-        };
-        for mark in ROOT_MARKS {
-            span.attributes.remove(mark);
-        }
-        span.trace_id = parent.trace_id;
-        span.parent_span_id = span.parent_span_id.or(Some(parent.span_id));
-        span.local_root = true;
-        span.submitted_trace_id = (submitted != parent.trace_id).then_some(submitted);
-    }
-
     fn start(&mut self, span: Span, submitted: SpanKey, out: &mut Vec<Signal>) {
         let key = span.key();
         if let Some(open) = self.open.get_mut(key) {
@@ -284,6 +265,10 @@ impl Assembler {
             attributes.merge(std::mem::take(&mut open.span.attributes));
             open.span.attributes = attributes;
             prolong(&mut open.span, span.arrived, span.ttl);
+            if !open.sampled {
+                self.counts.held += 1;
+                return;
+            }
             let started = Span { events: Vec::new(), ..open.span.clone() };
             self.emit(Signal::SpanStarted(Arc::new(started)), out);
             return;
@@ -294,10 +279,13 @@ impl Assembler {
             return;
         }
         let waiting = self.waiting.remove(key).or_else(|| self.waiting.remove(submitted));
-        if self.interest.contains(SignalSet::SPAN_STARTED) {
+        let sampled = self.config.sampling.keeps(key.trace_id);
+        if sampled && self.interest.contains(SignalSet::SPAN_STARTED) {
             out.push(Signal::SpanStarted(Arc::new(span.clone())));
+        } else if !sampled && waiting.is_none() {
+            self.counts.held += 1;
         }
-        self.keep_open(span);
+        self.keep_open(span, sampled);
         if let Some(end) = waiting {
             self.finish(key, end, out);
         }
@@ -306,13 +294,13 @@ impl Assembler {
         }
     }
 
-    fn keep_open(&mut self, span: Span) {
+    fn keep_open(&mut self, span: Span, sampled: bool) {
         self.aliases.add(&span);
         let bytes = size_of::<Span>() + span.name.len() + span.attributes.payload_bytes();
         self.open_bytes += bytes;
         self.evicted.remove(span.key());
         let (key, arrived) = (span.key(), span.arrived);
-        self.open.insert(key, Open { span, bytes }, arrived);
+        self.open.insert(key, Open { span, bytes, sampled }, arrived);
     }
 
     fn end(&mut self, end: WaitingEnd, out: &mut Vec<Signal>) {
@@ -322,6 +310,14 @@ impl Assembler {
         } else if self.finished.contains(key) || self.waiting.contains(key) {
             self.counts.duplicate_end += 1;
             self.counts.refused += 1;
+        } else if self.is_left_out(&end) && !self.evicted.contains(key) {
+            // Its start may name another trace, which is sampled.
+            self.counts.held += 1;
+            self.wait_for_start(end, out);
+        } else if self.is_left_out(&end) {
+            self.evicted.remove(key);
+            self.counts.sampled_out += 1;
+            self.counts.refused += 1;
         } else if self.evicted.remove(key).is_some() {
             self.counts.ended_after_eviction += 1;
             self.remember_finished(key, end.arrived);
@@ -329,11 +325,7 @@ impl Assembler {
         } else {
             self.counts.held += 1;
             self.emit(Signal::EndWaiting(Arc::new(end.clone())), out);
-            let arrived = end.arrived;
-            self.waiting.insert(key, end, arrived);
-            while self.waiting.len() > self.config.max_waiting_ends {
-                self.give_up_waiting(out);
-            }
+            self.wait_for_start(end, out);
         }
     }
 
@@ -341,10 +333,16 @@ impl Assembler {
     fn finish(&mut self, key: SpanKey, end: WaitingEnd, out: &mut Vec<Signal>) {
         let Some(open) = self.take_open(key) else { return };
         let mut span = open.span;
+        if !open.sampled {
+            if end.status != SpanStatus::Error {
+                self.remember_finished(key, end.arrived);
+                self.refuse_span(&span);
+                return;
+            }
+            self.release_logs(&span, out);
+        }
         span.attributes.merge(end.attributes);
-        let cut = span.attributes.truncate(self.config.max_attributes_per_span);
-        span.dropped_attributes_count += u32::try_from(cut).unwrap_or(u32::MAX);
-        self.counts.dropped_attributes += cut as u64;
+        self.cut_span(&mut span);
         span.end_time = Some(end.end_time);
         span.status = Some(end.status);
         span.state = SpanState::Ended;
@@ -360,32 +358,6 @@ impl Assembler {
         Some(open)
     }
 
-    fn evict_open(&mut self, out: &mut Vec<Signal>) {
-        let Some((key, open)) = self.open.pop_oldest() else { return };
-        self.open_bytes -= open.bytes;
-        self.aliases.remove(&open.span);
-        self.counts.evicted += 1;
-        let arrived = open.span.arrived;
-        remember(&mut self.evicted, key, arrived, self.config.remembered_spans);
-        let span = Span { state: SpanState::Unfinished, ..open.span };
-        self.emit(Signal::SpanEnded(Arc::new(span)), out);
-    }
-
-    fn give_up_waiting(&mut self, out: &mut Vec<Signal>) {
-        let Some((key, end)) = self.waiting.pop_oldest() else { return };
-        self.counts.unknown_start += 1;
-        let span = Span {
-            end_time: Some(end.end_time),
-            status: Some(end.status),
-            attributes: end.attributes,
-            state: SpanState::Unfinished,
-            arrived: end.arrived,
-            ttl: end.ttl,
-            ..Span::open(key, "", end.end_time)
-        };
-        self.emit(Signal::SpanEnded(Arc::new(span)), out);
-    }
-
     /// A span that comes whole: its events first, each once, then the span.
     fn finished_span(&mut self, mut span: Span, out: &mut Vec<Signal>) {
         let key = span.key();
@@ -394,9 +366,13 @@ impl Assembler {
             self.counts.refused += 1;
             return;
         }
-        let cut = span.attributes.truncate(self.config.max_attributes_per_span);
-        span.dropped_attributes_count += u32::try_from(cut).unwrap_or(u32::MAX);
-        self.counts.dropped_attributes += cut as u64;
+        if span.status != Some(SpanStatus::Error) && !self.config.sampling.keeps(key.trace_id) {
+            self.take_open(key);
+            self.remember_finished(key, span.arrived);
+            self.refuse_span(&span);
+            return;
+        }
+        self.cut_span(&mut span);
         for event in &span.events {
             match event {
                 SpanEvent::Log(log) => self.emit(Signal::Log(Arc::clone(log)), out),
@@ -412,6 +388,12 @@ impl Assembler {
 
     fn remember_finished(&mut self, key: SpanKey, arrived: Timestamp) {
         remember(&mut self.finished, key, arrived, self.config.remembered_spans);
+    }
+
+    fn cut_span(&mut self, span: &mut Span) {
+        let cut = span.attributes.truncate(self.config.max_attributes_per_span);
+        span.dropped_attributes_count += u32::try_from(cut).unwrap_or(u32::MAX);
+        self.counts.dropped_attributes += cut as u64;
     }
 
     /// Cuts values beyond the limit; attributes beyond the limit are cut when the span ends.

@@ -7,9 +7,10 @@ mod tests;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use telemetry_core::{Key, KeyKind, OptionError, OptionValue, Options, Registry, SinkEntry};
-use telemetry_pipeline::PipelineConfig;
+use telemetry_pipeline::{PipelineConfig, Verdict};
 
 use crate::builtin;
 use crate::config::document::Telemetry;
@@ -122,6 +123,30 @@ impl Config {
     /// The settings of the pipeline.
     pub fn pipeline(&self) -> &PipelineConfig {
         &self.pipeline
+    }
+
+    /// Lets `hook` see every attribute and message that this process logs, and drop or replace it,
+    /// before any sink does. What the file says of `content` comes first.
+    ///
+    /// ```
+    /// use telemetry_pipeline::Verdict;
+    /// use telemetry_provider::{Config, Variables, registry};
+    ///
+    /// let config = Config::from_yaml("telemetry: []", &registry()?, &Variables::default())?;
+    /// let config = config.with_redaction_hook(|key, _| match key {
+    ///     "user.email" => Verdict::Drop,
+    ///     _ => Verdict::Keep,
+    /// });
+    /// assert!(config.pipeline().redaction.hook.is_some());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_redaction_hook(
+        mut self,
+        hook: impl Fn(&str, &telemetry_core::Value) -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        self.pipeline.redaction.hook = Some(Arc::new(hook));
+        self
     }
 
     /// The parts that a provider starts.

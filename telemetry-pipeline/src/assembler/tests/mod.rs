@@ -1,5 +1,8 @@
 //! The rules of the specification's section "From events to signals", row by row, and at random.
 
+mod bad_input;
+mod sampled;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -335,7 +338,7 @@ proptest! {
         prop_assert_eq!((assembler.open_spans(), assembler.waiting_ends()), (0, 0));
         let counts = assembler.counts();
         prop_assert_eq!(counts.inputs, counts.signalled + counts.held + counts.refused);
-        prop_assert_eq!(counts.refused, counts.duplicate_end + counts.start_after_end + counts.duplicate_span);
+        prop_assert_eq!(counts.refused, counts.duplicate_end + counts.start_after_end + counts.duplicate_span + counts.sampled_out);
     }
 
     #[test]
