@@ -41,8 +41,16 @@ impl Anchor {
         self.wall
     }
 
-    /// The anchor's wall time plus what has elapsed since, however the wall clock has jumped.
-    pub(crate) fn time(&self) -> Timestamp {
-        self.wall.saturating_add(self.tick.elapsed())
+    /// When the anchor was read, in ticks.
+    pub(crate) const fn tick(&self) -> Instant {
+        self.tick
+    }
+
+    /// The anchor's wall time plus what has elapsed since, however the wall clock has jumped; and the
+    /// tick that says how much.
+    #[inline]
+    pub(crate) fn read(&self) -> (Timestamp, Instant) {
+        let tick = Instant::now();
+        (self.wall.saturating_add(tick.saturating_duration_since(self.tick)), tick)
     }
 }

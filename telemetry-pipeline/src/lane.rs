@@ -2,15 +2,19 @@
 //!
 //! Only its thread writes to a ring and only the engine reads from it, so a push is a few plain stores:
 //! no locked instruction, which would wait until all stores before it have reached memory, and nothing
-//! that two threads fight for. What one thread logs stays in order; of what two threads log, the
-//! assembler takes any order.
+//! that two threads fight for. Each record bears the tick it was logged at, and the engine takes the
+//! rings' records in that order: a log comes after its span's start and before its end, whichever
+//! threads they were logged on.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+use fastant::Instant;
 use rtrb::{Consumer, Producer, RingBuffer};
 use telemetry_core::SignalSet;
 
@@ -30,10 +34,13 @@ thread_local! {
     static SPARE: Cell<Option<Arc<Gate>>> = const { Cell::new(None) };
 }
 
+/// A record and when it was logged.
+type Stamped = (Instant, Record);
+
 /// A thread's end of a ring.
 struct Lane {
     gate: u64,
-    ring: Producer<Record>,
+    ring: Producer<Stamped>,
 }
 
 /// What stands between callers and the engine.
@@ -43,7 +50,7 @@ pub(crate) struct Gate {
     number: u64,
     slots: usize,
     /// Rings that the engine has not taken over yet.
-    opened: Mutex<Vec<Consumer<Record>>>,
+    opened: Mutex<Vec<Consumer<Stamped>>>,
     requests: ArrayQueue<Request>,
     bytes: AtomicUsize,
     max_bytes: usize,
@@ -74,9 +81,9 @@ impl Gate {
         }
     }
 
-    /// Pushes what in-process code logs: never blocks, counts what is refused.
+    /// Pushes what in-process code logs at `tick`, which is now: never blocks, counts what is refused.
     #[inline]
-    pub(crate) fn offer(&self, record: Record) -> bool {
+    pub(crate) fn offer(&self, tick: Instant, record: Record) -> bool {
         if self.closed.load(Ordering::Relaxed) {
             self.door.refused_closed.fetch_add(1, Ordering::Relaxed);
             return false;
@@ -84,7 +91,7 @@ impl Gate {
         let bytes = record.payload_bytes();
         let charged = bytes > FREE_BYTES;
         let fits = !charged || self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_bytes;
-        let accepted = fits && self.push(record);
+        let accepted = fits && self.push(tick, record);
         if !accepted {
             if charged {
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -96,7 +103,7 @@ impl Gate {
 
     /// Puts a record into this thread's ring; says whether there was room.
     #[inline]
-    fn push(&self, record: Record) -> bool {
+    fn push(&self, tick: Instant, record: Record) -> bool {
         // A thread that ends has no rings any more.
         if LANES.try_with(|_| ()).is_err() {
             return self.push_last(record);
@@ -104,7 +111,7 @@ impl Gate {
         let pushed = LANES.with_borrow_mut(|lanes| {
             let known = lanes.iter().position(|lane| lane.gate == self.number);
             let at = known.unwrap_or_else(|| self.open(lanes));
-            lanes[at].ring.push(record).is_ok()
+            lanes[at].ring.push((tick, record)).is_ok()
         });
         if pushed && self.parked.load(Ordering::Acquire) {
             self.wake();
@@ -161,7 +168,7 @@ impl Gate {
 /// The engine's side of a gate.
 pub(crate) struct Inlet {
     gate: Arc<Gate>,
-    rings: Vec<Consumer<Record>>,
+    rings: Vec<Consumer<Stamped>>,
 }
 
 impl Inlet {
@@ -169,25 +176,43 @@ impl Inlet {
         Self { gate, rings: Vec::new() }
     }
 
-    /// Gives every record that is in the rings now to `take`, and returns every request that was there
+    /// Gives every record logged until now to `take`, in order, and returns every request that was there
     /// before: a request comes after all that was logged before it. Says how much there was.
     pub(crate) fn drain(&mut self, mut take: impl FnMut(Record)) -> (usize, Vec<Request>) {
         let waiting = self.gate.requests.len();
         let requests: Vec<Request> = (0..waiting).map_while(|_| self.gate.requests.pop()).collect();
-        let mut taken = requests.len();
+        // What is logged from now on waits for the next time: what it follows may be in a ring that has
+        // been looked at already. What was logged before follows nothing that is not there by now.
+        let now = Instant::now();
         self.rings.append(&mut self.gate.opened.lock().unwrap_or_else(PoisonError::into_inner));
-        for ring in &mut self.rings {
-            let Ok(chunk) = ring.read_chunk(ring.slots()) else { continue };
-            taken += chunk.len();
-            for record in chunk {
-                let bytes = record.payload_bytes();
-                if bytes > FREE_BYTES {
-                    self.gate.bytes.fetch_sub(bytes, Ordering::Relaxed);
-                }
-                take(record);
+        let mut taken = requests.len();
+        let mut take_from = |ring: &mut Consumer<Stamped>| {
+            let (_, record) = ring.pop().ok()?;
+            taken += 1;
+            let bytes = record.payload_bytes();
+            if bytes > FREE_BYTES {
+                self.gate.bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
+            take(record);
+            head(ring)
+        };
+        let heads = self.rings.iter().enumerate();
+        let mut heads: BinaryHeap<_> =
+            heads.filter_map(|(place, ring)| head(ring).map(|tick| Reverse((tick, place)))).collect();
+        while let Some(Reverse((tick, place))) = heads.pop()
+            && tick <= now
+        {
+            let next_other = heads.peek().map_or(now, |Reverse((tick, _))| (*tick).min(now));
+            let ring = &mut self.rings[place];
+            // A thread that logs alone for a while is emptied without a look at the others.
+            let mut next = take_from(ring);
+            while next.is_some_and(|tick| tick <= next_other) {
+                next = take_from(ring);
+            }
+            heads.extend(next.map(|tick| Reverse((tick, place))));
         }
-        (taken, requests)
+        let left = self.rings.iter().filter(|ring| !ring.is_empty()).count();
+        (taken + left, requests)
     }
 
     fn is_empty(&self) -> bool {
@@ -209,6 +234,11 @@ impl Inlet {
         }
         self.gate.parked.store(false, Ordering::SeqCst);
     }
+}
+
+/// When the first record of a ring was logged.
+fn head(ring: &Consumer<Stamped>) -> Option<Instant> {
+    ring.peek().ok().map(|(tick, _)| *tick)
 }
 
 /// A guard's hold on the gate, handed from one guard of a thread to the next.

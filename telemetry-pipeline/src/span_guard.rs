@@ -55,15 +55,18 @@ impl SpanGuard {
         let anchor = Anchor::now();
         let gate = gate.map_or(Hold::NONE, Hold::on);
         let live = gate.gate().is_some_and(|gate| {
-            gate.offer(Record::Start {
-                trace_id,
-                span_id: key.span_id,
-                parent_span_id: parent.map(|parent| parent.span_id),
-                timestamp: anchor.start(),
-                name,
-                attributes,
-                ttl: Ttl::default(),
-            })
+            gate.offer(
+                anchor.tick(),
+                Record::Start {
+                    trace_id,
+                    span_id: key.span_id,
+                    parent_span_id: parent.map(|parent| parent.span_id),
+                    timestamp: anchor.start(),
+                    name,
+                    attributes,
+                    ttl: Ttl::default(),
+                },
+            )
         });
         let panicking = std::thread::panicking();
         Self { gate, key, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
@@ -102,15 +105,19 @@ impl SpanGuard {
     /// Logs a line with attributes in this span.
     pub fn log_with(&self, severity: Severity, message: impl Into<Text>, attributes: Attributes) {
         if let Some(gate) = self.live_gate() {
-            gate.offer(Record::Log {
-                trace_id: Some(self.key.trace_id),
-                span_id: Some(self.key.span_id),
-                timestamp: self.anchor.time(),
-                message: message.into(),
-                severity,
-                attributes,
-                ttl: Ttl::default(),
-            });
+            let (timestamp, tick) = self.anchor.read();
+            gate.offer(
+                tick,
+                Record::Log {
+                    trace_id: Some(self.key.trace_id),
+                    span_id: Some(self.key.span_id),
+                    timestamp,
+                    message: message.into(),
+                    severity,
+                    attributes,
+                    ttl: Ttl::default(),
+                },
+            );
         }
     }
 
@@ -123,11 +130,12 @@ impl SpanGuard {
         labels: Attributes,
     ) {
         if let Some(gate) = self.live_gate() {
+            let (timestamp, tick) = self.anchor.read();
             let event = Event::metric(metric, value, unit)
                 .in_context(EventContext::Span(self.key))
-                .at(self.anchor.time())
+                .at(timestamp)
                 .with_attributes(labels);
-            gate.offer(Record::from_event(event, Ttl::default()));
+            gate.offer(tick, Record::from_event(event, Ttl::default()));
         }
     }
 
@@ -162,13 +170,17 @@ impl Drop for SpanGuard {
         let attributes = std::mem::take(&mut self.attributes).into();
         let Some(gate) = self.live_gate() else { return };
         let panicked = std::thread::panicking() && !self.panicking;
-        gate.offer(Record::End {
-            trace_id: self.key.trace_id,
-            span_id: self.key.span_id,
-            timestamp: self.anchor.time(),
-            status: if panicked { SpanStatus::Error } else { self.status },
-            attributes,
-            ttl: Ttl::default(),
-        });
+        let (timestamp, tick) = self.anchor.read();
+        gate.offer(
+            tick,
+            Record::End {
+                trace_id: self.key.trace_id,
+                span_id: self.key.span_id,
+                timestamp,
+                status: if panicked { SpanStatus::Error } else { self.status },
+                attributes,
+                ttl: Ttl::default(),
+            },
+        );
     }
 }

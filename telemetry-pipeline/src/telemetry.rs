@@ -111,7 +111,7 @@ impl Telemetry {
             },
             EventContext::Trace(_) | EventContext::Span(_) => event,
         };
-        gate.offer(Record::from_event(event, ttl));
+        gate.offer(fastant::Instant::now(), Record::from_event(event, ttl));
     }
 
     /// The way to the engine, if some sink wants anything at all.
