@@ -1,6 +1,6 @@
 //! The attribute index: which of a block's spans may hold a value.
 //!
-//! Finished spans are numbered; 16,384 numbers are a block. While a block fills, the tokens of its
+//! Finished spans are numbered; 8,192 numbers are a block. While a block fills, the tokens of its
 //! spans (a hash per key and value) are collected in memory; when it is full they are sorted and
 //! written, split by hash into 128 shards, inside the transaction that fills it. A query asks one
 //! shard per block and condition, and rechecks the rows it is pointed at: the index may name too many
@@ -21,7 +21,7 @@ use seal::seal;
 use token::{Tokens, tokens_of};
 
 /// Numbers of finished spans per block.
-pub(crate) const BLOCK: i64 = 16_384;
+pub(crate) const BLOCK: i64 = 8_192;
 
 /// The block that is being filled: what its spans hold.
 #[derive(Debug, Default)]
