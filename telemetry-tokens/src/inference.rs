@@ -97,6 +97,12 @@ impl TokenMetrics {
 }
 
 impl Inference {
+    /// Its metrics belong to this span, instead of the one that was current when it was made.
+    pub const fn in_span(mut self, span: SpanKey) -> Self {
+        self.span = Some(span);
+        self
+    }
+
     /// What is asked of the model, in the words of the GenAI conventions; `chat` unless said otherwise.
     pub fn set_operation(&mut self, operation: impl Into<Text>) {
         self.operation = operation.into();

@@ -40,6 +40,7 @@ pub fn build() -> Result<PathBuf> {
 #[derive(Debug, Default)]
 pub struct Settings {
     program: Option<PathBuf>,
+    is_example: bool,
     arguments: Vec<std::ffi::OsString>,
     environment: Vec<(String, std::ffi::OsString)>,
 }
@@ -55,6 +56,12 @@ impl Settings {
     pub fn program(mut self, program: PathBuf) -> Self {
         self.program = Some(program);
         self
+    }
+
+    /// An example that serves: as the server does, but by itself and not as a subcommand.
+    #[must_use]
+    pub fn example(self, program: PathBuf) -> Self {
+        Self { is_example: true, program: Some(program), ..self }
     }
 
     /// Adds arguments after `serve`.
@@ -77,7 +84,10 @@ impl Settings {
             None => build()?,
         };
         let mut command = Command::new(program);
-        command.arg("serve").args(&self.arguments).env_remove("OTEL_SERVICE_NAME").stdin(Stdio::null());
+        if !self.is_example {
+            command.arg("serve");
+        }
+        command.args(&self.arguments).env_remove("OTEL_SERVICE_NAME").stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stderr(Stdio::piped());
         Ok(command)

@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod command;
+mod examples;
 mod features;
 mod integration;
 mod linkage;
@@ -36,6 +37,8 @@ enum Task {
     },
     /// Formatting, clippy and rustdoc, all without warnings
     Lint,
+    /// Run the examples to their ends and check what they leave behind
+    Examples,
     /// Build every combination of the provider's features and check which sinks each has
     Features,
     /// Check the house rules: dependencies, file sizes, contract cases, names in ARCHITECTURE.md
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Task::Test => ci::test(),
         Task::Ci { full } => ci::run(full),
         Task::Lint => ci::lint(),
+        Task::Examples => examples::run(),
         Task::Features => features::run(),
         Task::Tidy => tidy::run(),
         Task::NewSink { name, path } => new_sink::run(&name, path.as_deref()),
