@@ -53,6 +53,8 @@ pub(crate) struct Engine {
     signals: Vec<Signal>,
     /// Acks of the chunk being filled: per submission, one per store.
     acks: Vec<Vec<Ack>>,
+    /// Chunks that a store could not be given.
+    lost: u64,
     ticked: Instant,
 }
 
@@ -64,7 +66,16 @@ impl Engine {
         redaction: Redaction,
     ) -> Self {
         let signals = Vec::with_capacity(CHUNK + 16);
-        Self { shared, assembler, outlets, redaction, signals, acks: Vec::new(), ticked: Instant::now() }
+        Self {
+            shared,
+            assembler,
+            outlets,
+            redaction,
+            signals,
+            acks: Vec::new(),
+            lost: 0,
+            ticked: Instant::now(),
+        }
     }
 
     /// Runs until the door is closed and the queue is empty. The workers' queues end with it.
@@ -130,11 +141,15 @@ impl Engine {
     fn serve(&mut self, request: Request, now: Timestamp) {
         match request {
             Request::Submit { submissions, acks } => {
+                let lost = self.lost;
                 for submission in submissions {
                     self.ingest(submission, now);
                 }
-                // With the last of its signals: chunks are committed in order.
-                self.acks.push(acks);
+                // With the last of its signals: chunks are committed in order. Without an earlier chunk
+                // the submission is not stored, whatever becomes of the last one.
+                if self.lost == lost {
+                    self.acks.push(acks);
+                }
             }
             Request::Flush { replies } => {
                 self.send_chunk();
@@ -175,19 +190,23 @@ impl Engine {
             if signals == 0 && acks.is_empty() {
                 continue;
             }
-            outlet.offer(Delivery { chunk: Arc::clone(&chunk), signals, bytes, acks });
+            let taken = outlet.offer(Delivery { chunk: Arc::clone(&chunk), signals, bytes, acks });
+            if !taken && outlet.is_store {
+                self.lost += 1;
+                self.assembler.forget(chunk.signals());
+            }
         }
     }
 }
 
 impl Outlet {
-    /// Hands a chunk over; what does not fit is dropped and counted, its acks with it.
-    fn offer(&self, delivery: Delivery) {
+    /// Hands a chunk over; what does not fit is dropped and counted, its acks with it. Says whether it fitted.
+    fn offer(&self, delivery: Delivery) -> bool {
         let (signals, bytes) = (delivery.signals, delivery.bytes);
         self.counters.accept(signals);
         if self.bytes.load(Ordering::Relaxed) > self.max_bytes {
             self.counters.drop_signals(signals, self.counters.full_reason());
-            return;
+            return false;
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Err(error) = self.queue.try_send(Message::Delivery(delivery)) {
@@ -197,7 +216,9 @@ impl Outlet {
                 mpsc::error::TrySendError::Closed(_) => "sink closed",
             };
             self.counters.drop_signals(signals, reason);
+            return false;
         }
+        true
     }
 }
 

@@ -8,6 +8,7 @@ mod alias;
 mod counts;
 mod leaving;
 mod limits;
+mod received;
 mod sampling;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ pub enum Input {
         /// How long stores keep it.
         ttl: Ttl,
     },
-    /// A finished span with its events, received by OTLP.
+    /// A whole span with its events, received by OTLP; one of its times may be missing.
     Span(Box<Span>),
     /// A log received by OTLP, where order means nothing: never counted as late.
     Log(Box<LogRecord>),
@@ -143,9 +144,9 @@ impl Assembler {
             Input::Event { event: Event::UnstructuredLog(log), ttl } => self.log(log, ttl, now, out),
             Input::Event { event: Event::Metric(metric), ttl } => self.metric(metric, ttl, now, out),
             Input::Event { event: Event::StructuredLog(log), ttl } => self.structured(log, ttl, now, out),
-            Input::Span(span) => self.finished_span(*span, out),
-            Input::Log(log) => self.emit(Signal::Log(Arc::new(*log)), out),
-            Input::Metric(point) => self.emit(Signal::Metric(Arc::new(*point)), out),
+            Input::Span(span) => self.received_span(*span, out),
+            Input::Log(log) => self.received_log(*log, out),
+            Input::Metric(point) => self.received_point(*point, out),
         }
         if refused == self.counts.refused && held == self.counts.held {
             self.counts.signalled += 1;
@@ -358,41 +359,13 @@ impl Assembler {
         Some(open)
     }
 
-    /// A span that comes whole: its events first, each once, then the span.
-    fn finished_span(&mut self, mut span: Span, out: &mut Vec<Signal>) {
-        let key = span.key();
-        if self.finished.contains(key) {
-            self.counts.duplicate_span += 1;
-            self.counts.refused += 1;
-            return;
-        }
-        if span.status != Some(SpanStatus::Error) && !self.config.sampling.keeps(key.trace_id) {
-            self.take_open(key);
-            self.remember_finished(key, span.arrived);
-            self.refuse_span(&span);
-            return;
-        }
-        self.cut_span(&mut span);
-        for event in &span.events {
-            match event {
-                SpanEvent::Log(log) => self.emit(Signal::Log(Arc::clone(log)), out),
-                SpanEvent::Metric(point) => self.emit(Signal::Metric(Arc::clone(point)), out),
-            }
-        }
-        // The same span may have started here by an event.
-        self.take_open(key);
-        self.waiting.remove(key);
-        self.remember_finished(key, span.arrived);
-        self.emit(Signal::SpanEnded(Arc::new(span)), out);
-    }
-
     fn remember_finished(&mut self, key: SpanKey, arrived: Timestamp) {
         remember(&mut self.finished, key, arrived, self.config.remembered_spans);
     }
 
     fn cut_span(&mut self, span: &mut Span) {
         let cut = span.attributes.truncate(self.config.max_attributes_per_span);
-        span.dropped_attributes_count += u32::try_from(cut).unwrap_or(u32::MAX);
+        received::add(&mut span.dropped_attributes_count, cut);
         self.counts.dropped_attributes += cut as u64;
     }
 

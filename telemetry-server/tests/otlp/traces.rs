@@ -148,3 +148,34 @@ async fn a_span_sent_again_is_stored_once() {
     let logs = server.query("/logs", &json!({})).await;
     assert_eq!(logs["data"].as_array().unwrap().len(), 1, "its event came once: {logs}");
 }
+
+#[tokio::test]
+async fn a_span_without_its_end_is_unfinished_until_the_whole_comes() {
+    let server = Server::new();
+    let mut half = everything();
+    half.as_object_mut().unwrap().remove("endTimeUnixNano");
+    server.keeps("/v1/traces", &spans(&json!([half]))).await;
+    let path = format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}");
+    let span = server.get(&path).await.json();
+    assert_eq!((&span["unfinished"], &span["end_time"]), (&json!(true), &Json::Null));
+    server.keeps("/v1/traces", &spans(&json!([everything()]))).await;
+    let span = server.get(&path).await.json();
+    assert_eq!(
+        (&span["unfinished"], &span["end_time"]),
+        (&Json::Null, &json!("2023-11-14T22:13:21.500000001Z"))
+    );
+}
+
+#[tokio::test]
+async fn a_span_that_counts_as_many_dropped_as_it_can_does_no_harm() {
+    let server = Server::new();
+    let mut span = everything();
+    (span["droppedAttributesCount"], span["droppedEventsCount"]) = (json!(u32::MAX), json!(u32::MAX));
+    let many: Vec<Json> =
+        (0..10_001).map(|n| json!({"key": format!("k{n}"), "value": {"intValue": n}})).collect();
+    span["attributes"] = many.into();
+    span["events"] = vec![json!({"name": "e"}); 10_001].into();
+    server.keeps("/v1/traces", &spans(&json!([span]))).await;
+    let found = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();
+    assert_eq!(found["attributes"].as_object().unwrap().len(), 10_000, "the limit of a span");
+}
