@@ -14,7 +14,7 @@ use crate::table::line;
 const CONNECTIONS: u64 = 16;
 
 /// Resident memory of a process, in MB.
-fn resident(process: u32) -> Result<f64> {
+pub(crate) fn resident(process: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let value = status.lines().find_map(|found| found.strip_prefix("VmRSS:")).context("no VmRSS")?;
     Ok(value.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)

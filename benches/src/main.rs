@@ -8,6 +8,7 @@
 mod allocations;
 mod caller;
 mod http;
+mod otlp_receive;
 mod otlp_send;
 mod sqlite;
 mod table;
@@ -44,6 +45,18 @@ enum Bench {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
+    /// Spans in by OTLP, acknowledged durable
+    OtlpReceive {
+        /// The server's program, built with `cargo build --release`
+        #[arg(long)]
+        program: std::path::PathBuf,
+        /// How many spans
+        #[arg(long, default_value_t = 204_800)]
+        spans: u64,
+        /// Another OTLP receiver, `http://ADDR`, that gets the same
+        #[arg(long)]
+        peer: Option<String>,
+    },
     /// Spans out by OTLP, beside OpenTelemetry's exporter alone
     OtlpSend,
 }
@@ -55,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Allocations => allocations::run(),
         Bench::Sqlite { spans } => sqlite::run(spans),
         Bench::Http { program, seconds } => http::run(program, seconds),
+        Bench::OtlpReceive { program, spans, peer } => otlp_receive::run(program, spans, peer.as_deref()),
         Bench::OtlpSend => otlp_send::run(),
     }
 }

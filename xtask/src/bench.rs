@@ -15,6 +15,8 @@ pub(crate) enum Bench {
     Sqlite,
     /// Acknowledged events over HTTP, start time, memory
     Http,
+    /// Spans in by OTLP, acknowledged durable, beside the promise and a peer
+    OtlpReceive,
     /// Spans out by OTLP, beside the bare exporter
     OtlpSend,
 }
@@ -27,9 +29,10 @@ pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
         Bench::Caller => command.arg("caller"),
         Bench::Sqlite => command.arg("sqlite"),
         Bench::OtlpSend => command.arg("otlp-send"),
-        Bench::Http => {
+        Bench::Http | Bench::OtlpReceive => {
             command::run(&mut cargo(&["build", "--release", "--package", "telemetry-server"]))?;
-            command.args(["http", "--program"]).arg(target_dir().join("release/telemetry"))
+            let name = if bench == Bench::Http { "http" } else { "otlp-receive" };
+            command.args([name, "--program"]).arg(target_dir().join("release/telemetry"))
         }
     };
     command::run(command.args(arguments))?;
