@@ -1,10 +1,12 @@
 //! What the tests of the whole program share: building it, running it, ending it, asking it.
 
+mod collector;
 mod http;
 mod program;
 mod sqlite;
 mod wait;
 
+pub use collector::{Collector, Manner};
 pub use http::{Answer, Client};
 pub use program::{Ended, Server, Settings, build, target_dir};
 pub use sqlite::{sqlite3, sqlite3_write};

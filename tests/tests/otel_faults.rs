@@ -1,98 +1,11 @@
 //! OTLP out of a host program: whatever the collector does, and whatever runtime the host has or has not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use telemetry_core::{Event, OptionValue, Options, RunId, Severity, SinkContext, SinkEntry, attrs};
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkLedger, SinkSpec, Telemetry};
-use telemetry_tests::{Client, DEADLINE, Settings, eventually};
-
-/// How the collector treats a request.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Manner {
-    /// Takes its time before it says 200.
-    Slow(Duration),
-    /// Reads, and never answers.
-    Silent,
-}
-
-/// Something that listens where a collector should.
-struct Collector {
-    url: String,
-    requests: Arc<AtomicUsize>,
-    /// Held requests are let go.
-    released: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Collector {
-    fn start(manner: Manner) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let collector = Self { url, requests: Arc::default(), released: Arc::default() };
-        let (requests, released) = (Arc::clone(&collector.requests), Arc::clone(&collector.released));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (requests, released) = (Arc::clone(&requests), Arc::clone(&released));
-                std::thread::spawn(move || {
-                    let mut stream = BufReader::new(stream);
-                    while read_request(&mut stream).is_some() {
-                        requests.fetch_add(1, Ordering::SeqCst);
-                        let (lock, changed) = &*released;
-                        let wait = match manner {
-                            Manner::Slow(wait) => wait,
-                            Manner::Silent => DEADLINE,
-                        };
-                        let guard = lock.lock().unwrap();
-                        drop(changed.wait_timeout_while(guard, wait, |released| !*released).unwrap());
-                        if manner == Manner::Silent {
-                            return;
-                        }
-                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-                        if stream.get_mut().write_all(answer).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        collector
-    }
-
-    fn wait_for_requests(&self, count: usize) {
-        eventually("the collector is asked", || {
-            (self.requests.load(Ordering::SeqCst) >= count).then_some(())
-        })
-        .unwrap();
-    }
-}
-
-impl Drop for Collector {
-    fn drop(&mut self) {
-        *self.released.0.lock().unwrap() = true;
-        self.released.1.notify_all();
-    }
-}
-
-fn read_request(stream: &mut BufReader<TcpStream>) -> Option<()> {
-    let mut length = 0;
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line).ok()? == 0 {
-            return None;
-        }
-        if line == "\r\n" {
-            break;
-        }
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
-        }
-    }
-    stream.read_exact(&mut vec![0; length]).ok()
-}
+use telemetry_tests::{Client, Collector, DEADLINE, Manner, Settings};
 
 /// The three sinks, sending to `url`.
 fn start(url: &str) -> Pipeline {
@@ -129,8 +42,8 @@ fn all_delivered(sinks: &[SinkLedger], signals: u64) {
 
 #[test]
 fn a_slow_collector_gets_everything_once() {
-    let collector = Collector::start(Manner::Slow(Duration::from_millis(200)));
-    let pipeline = start(&collector.url);
+    let collector = Collector::start(Manner::Slow(Duration::from_millis(200))).unwrap();
+    let pipeline = start(collector.url());
     work(&pipeline.telemetry(), 100);
     let report = pipeline.shutdown(DEADLINE);
     all_delivered(&report.ledger.sinks, 100);
@@ -139,15 +52,15 @@ fn a_slow_collector_gets_everything_once() {
 
 #[test]
 fn a_host_without_a_runtime_and_one_with_a_single_thread_both_deliver() {
-    let collector = Collector::start(Manner::Slow(Duration::ZERO));
-    let pipeline = start(&collector.url);
+    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let pipeline = start(collector.url());
     work(&pipeline.telemetry(), 100);
     all_delivered(&pipeline.shutdown(DEADLINE).ledger.sinks, 100);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(async {
         // Start and shutdown block the only thread there is; nothing of ours needs it.
-        let pipeline = start(&collector.url);
+        let pipeline = start(collector.url());
         work(&pipeline.telemetry(), 100);
         assert!(pipeline.telemetry().flush(DEADLINE).await.is_complete());
         pipeline.shutdown(DEADLINE)
@@ -157,8 +70,8 @@ fn a_host_without_a_runtime_and_one_with_a_single_thread_both_deliver() {
 
 #[test]
 fn a_flush_that_hangs_at_shutdown_leaves_no_measurement_counted_as_delivered() {
-    let collector = Collector::start(Manner::Silent);
-    let pipeline = start(&collector.url);
+    let collector = Collector::start(Manner::Silent).unwrap();
+    let pipeline = start(collector.url());
     let telemetry = pipeline.telemetry();
     work(&telemetry, 10);
     let flushing = std::thread::spawn(move || {
@@ -166,7 +79,7 @@ fn a_flush_that_hangs_at_shutdown_leaves_no_measurement_counted_as_delivered() {
         runtime.block_on(telemetry.flush(DEADLINE))
     });
     // Spans, metrics and logs are all on their way.
-    collector.wait_for_requests(3);
+    collector.wait_for_requests(3).unwrap();
     let started = Instant::now();
     let report = pipeline.shutdown(Duration::from_secs(4));
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());

@@ -209,6 +209,8 @@ impl Spool {
             Some(file) => file.write_all(records),
             None => {
                 let mut file = OpenOptions::new().append(true).open(&path)?;
+                // What an earlier failure may have left behind the last record.
+                file.set_len(segment.bytes)?;
                 let written = file.write_all(records);
                 self.writer = Some(file);
                 written

@@ -1,0 +1,111 @@
+//! The spool under the real programs: a collector that hangs at shutdown, a disk that takes no more.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use telemetry_tests::{Client, Collector, Manner, Settings, eventually};
+
+const SPANS: u64 = 200;
+
+/// A server that stores nothing itself and sends spans to `endpoint`.
+fn serving(folder: &Path, endpoint: &str) -> Settings {
+    let config = folder.join("telemetry.yaml");
+    let text = format!(
+        "telemetry:\n- provider_id: meta-reference\n  provider_type: inline::meta-reference\n  config:\n    sinks: [otel_trace]\n    \
+         otel_exporter_otlp_endpoint: {endpoint}\n    otel_trace: {{spool_path: {}, batch_age: 10ms}}\n",
+        folder.join("spool").display()
+    );
+    std::fs::write(&config, text).unwrap();
+    Settings::default().arguments(&["--config".as_ref(), config.as_os_str()])
+}
+
+fn ledger_of_traces(client: &mut Client) -> Value {
+    client.get("/v1/telemetry/ledger").unwrap().json()["sinks"][0].clone()
+}
+
+#[test]
+fn sigterm_while_the_collector_hangs_ends_in_time_and_the_next_start_delivers() {
+    let folder = tempfile::tempdir().unwrap();
+    let hanging = Collector::start(Manner::Silent).unwrap();
+    let server = serving(folder.path(), hanging.url()).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    for number in 1..=SPANS {
+        let of_span = |payload: Value| {
+            json!({"event": {"type": "structured_log", "trace_id": format!("{number:032x}"),
+                "span_id": format!("{number:016x}"), "timestamp": "2026-03-01T12:00:00Z", "payload": payload}})
+        };
+        for payload in
+            [json!({"type": "span_start", "name": "chat"}), json!({"type": "span_end", "status": "ok"})]
+        {
+            assert_eq!(client.post("/v1/telemetry/events", &of_span(payload)).unwrap().status, 200);
+        }
+    }
+    hanging.wait_for_requests(1).unwrap();
+    let started = Instant::now();
+    let ended = server.stop().unwrap();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(!ended.stderr.contains("signals were lost"), "{}", ended.stderr);
+
+    let quick = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let server = serving(folder.path(), quick.url()).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    eventually("the next start delivers", || {
+        let ledger = ledger_of_traces(&mut client);
+        (ledger["delivered"] == SPANS && ledger["pending"] == 0).then_some(())
+    })
+    .unwrap();
+    assert_eq!(ledger_of_traces(&mut client)["failed"], 0);
+}
+
+#[test]
+fn two_servers_on_one_spool_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let first = serving(folder.path(), collector.url()).start().unwrap();
+    let refused =
+        serving(folder.path(), collector.url()).arguments(&["--listen", "127.0.0.1:0"]).refused().unwrap();
+    assert!(!refused.status.success());
+    let holder = format!("is in use (process {})", first.id());
+    assert!(refused.stderr.contains(&holder), "{}", refused.stderr);
+}
+
+/// The last ledger that a workload told.
+fn workload(script: &str, arguments: &[String]) -> Value {
+    let program = env!("CARGO_BIN_EXE_otel_workload");
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh", program]).args(arguments).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    last["ledger"]["sinks"][0].clone()
+}
+
+#[test]
+fn a_disk_that_takes_no_more_is_told_and_what_it_took_is_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let common = [
+        format!("spool={}", folder.path().display()),
+        "quiet=true".to_owned(),
+        "sink.batch_size=100".to_owned(),
+        "sink.queue_bytes=4MiB".to_owned(),
+    ];
+    // Files of at most 256 KiB: beyond it the system writes half a record, then says no.
+    let limited = "trap '' XFSZ; ulimit -f 512; exec \"$@\"";
+    let outage = ["traces=4000", "pace=false", "flush=1", "shutdown=3", "endpoint=http://127.0.0.1:9"];
+    let ledger = workload(limited, &[&common[..], &outage.map(str::to_owned)].concat());
+    let count = |ledger: &Value, what: &str| ledger[what].as_u64().unwrap();
+    assert!(ledger["reasons"]["spool failed"].as_u64() > Some(0), "{ledger}");
+    let spooled = count(&ledger, "spooled");
+    assert!(spooled > 100, "{ledger}");
+    assert_eq!(count(&ledger, "accepted"), spooled + count(&ledger, "dropped"), "{ledger}");
+
+    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let recovery = [format!("endpoint={}", collector.url()), "traces=0".to_owned()];
+    let ledger = workload("exec \"$@\"", &[&common[..], &recovery].concat());
+    assert_eq!((count(&ledger, "delivered"), count(&ledger, "failed")), (spooled, 0), "{ledger}");
+}
