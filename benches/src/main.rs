@@ -10,6 +10,7 @@ mod caller;
 mod http;
 mod otlp_receive;
 mod otlp_send;
+mod purge;
 mod sqlite;
 mod table;
 mod through_tracing;
@@ -34,6 +35,12 @@ enum Bench {
     Sqlite {
         /// How many spans
         #[arg(long, default_value_t = 200_000)]
+        spans: usize,
+    },
+    /// Writes while many spans expire; the disk space that comes back
+    Purge {
+        /// How many spans
+        #[arg(long, default_value_t = 1_000_000)]
         spans: usize,
     },
     /// Acknowledged events over HTTP; start time and memory of the server
@@ -67,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         #[cfg(feature = "count-allocations")]
         Bench::Allocations => allocations::run(),
         Bench::Sqlite { spans } => sqlite::run(spans),
+        Bench::Purge { spans } => purge::run(spans),
         Bench::Http { program, seconds } => http::run(program, seconds),
         Bench::OtlpReceive { program, spans, peer } => otlp_receive::run(program, spans, peer.as_deref()),
         Bench::OtlpSend => otlp_send::run(),

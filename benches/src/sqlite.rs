@@ -65,7 +65,7 @@ fn attributes(number: usize) -> telemetry_core::Attributes {
     }
 }
 
-fn events(number: usize) -> [Event; 3] {
+pub(crate) fn events(number: usize) -> [Event; 3] {
     let Sample { trace, id, parent, start, .. } = sample(number);
     let trace = TraceId::from_u128(trace).unwrap_or_else(telemetry_pipeline::random_trace_id);
     let span = SpanId::from_u64(id).unwrap_or_else(telemetry_pipeline::random_span_id);

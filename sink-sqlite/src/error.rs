@@ -122,6 +122,8 @@ pub(crate) fn query_error(error: sqlx::Error) -> QueryError {
     match &error {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => QueryError::Corrupt(Box::new(error)),
         _ if is_corrupt(&error) => QueryError::Corrupt(Box::new(error)),
+        // All connections are busy with queries that take long.
+        sqlx::Error::PoolTimedOut => QueryError::Timeout,
         _ => QueryError::Unavailable(Box::new(error)),
     }
 }

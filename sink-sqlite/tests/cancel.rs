@@ -60,7 +60,7 @@ fn a_query_that_is_dropped_or_late_frees_its_connection_at_once() {
         );
 
         driver.shutdown().await.unwrap();
-        config.query_timeout = took / 20;
+        config.query_timeout = took / 8;
         let store = sink_sqlite::open(config, "test").await.unwrap().store.unwrap();
         let started = Instant::now();
         let late = store.query_traces(long_query()).next().await.unwrap();

@@ -13,6 +13,8 @@ pub(crate) enum Bench {
     Caller,
     /// Spans into SQLite and queries, beside plain rows
     Sqlite,
+    /// Writes while a million spans expire, and the disk space that comes back
+    Purge,
     /// Acknowledged events over HTTP, start time, memory
     Http,
     /// Spans in by OTLP, acknowledged durable, beside the promise and a peer
@@ -28,6 +30,7 @@ pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
     match bench {
         Bench::Caller => command.arg("caller"),
         Bench::Sqlite => command.arg("sqlite"),
+        Bench::Purge => command.arg("purge"),
         Bench::OtlpSend => command.arg("otlp-send"),
         Bench::Http | Bench::OtlpReceive => {
             command::run(&mut cargo(&["build", "--release", "--package", "telemetry-server"]))?;

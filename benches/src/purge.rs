@@ -1,0 +1,156 @@
+//! What a purge costs those who write meanwhile, and whether it gives the disk back.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use hdrhistogram::Histogram;
+use telemetry_core::{OptionValue, Options, RunId, SinkContext, Ttl};
+use telemetry_pipeline::{Pipeline, PipelineConfig, Submission, Telemetry};
+
+use crate::sqlite::events;
+use crate::table::line;
+
+/// Spans per submission of the load.
+const BATCH: usize = 2_000;
+/// Threads that write a span and wait until it is stored, one after the other.
+const WRITERS: usize = 4;
+/// How long writes are measured without a purge.
+const CALM: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(600);
+
+/// Stores spans that live for so long.
+fn load(telemetry: &Telemetry, spans: usize, ttl: Ttl) -> Result<()> {
+    let mut waiting = std::collections::VecDeque::new();
+    for from in (0..spans).step_by(BATCH) {
+        let batch = (from..spans.min(from + BATCH)).flat_map(events);
+        waiting.push_back(telemetry.submit(batch.map(|event| Submission::Event { event, ttl }).collect())?);
+        if waiting.len() > 8
+            && let Some(receipt) = waiting.pop_front()
+        {
+            receipt.wait(DEADLINE)?;
+        }
+    }
+    waiting.into_iter().try_for_each(|receipt| receipt.wait(DEADLINE))?;
+    Ok(())
+}
+
+/// Writes until `done`; how long each acknowledged write took, in microseconds.
+fn writes(telemetry: &Telemetry, first: usize, done: &AtomicBool) -> Result<Histogram<u64>> {
+    let mut took = Histogram::new(3)?;
+    let mut number = first;
+    while !done.load(Ordering::Relaxed) {
+        let span = events(number).into_iter().map(|event| Submission::Event { event, ttl: Ttl::default() });
+        let started = Instant::now();
+        telemetry.submit(span.collect())?.wait(DEADLINE)?;
+        took.record(u64::try_from(started.elapsed().as_micros())?)?;
+        number += WRITERS;
+    }
+    Ok(took)
+}
+
+/// The writes of all writers while `meanwhile` runs.
+fn writes_while(
+    telemetry: &Telemetry,
+    first: &mut usize,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<Histogram<u64>> {
+    let done = AtomicBool::new(false);
+    let mut all = Histogram::new(3)?;
+    let outcome = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (first, done) = (*first + writer, &done);
+                scope.spawn(move || writes(telemetry, first, done))
+            })
+            .collect();
+        let outcome = meanwhile();
+        done.store(true, Ordering::Relaxed);
+        for writer in writers {
+            let took = writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
+            all.add(took)?;
+        }
+        outcome
+    });
+    outcome?;
+    *first += usize::try_from(all.len())? * WRITERS;
+    Ok(all)
+}
+
+fn expired(db: &rusqlite::Connection) -> Result<i64> {
+    let sql =
+        "SELECT count(*) FROM trace WHERE expires <= CAST(strftime('%s', 'now') AS INTEGER) * 1000000000";
+    Ok(db.query_row(sql, [], |row| row.get(0))?)
+}
+
+fn megabytes(file: &Path) -> f64 {
+    std::fs::metadata(file).map_or(0.0, |metadata| metadata.len() as f64 / 1e6)
+}
+
+pub(crate) fn run(spans: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("ours.db");
+    let text = |text: &str| OptionValue::Text(text.to_owned());
+    let path = file.to_str().context("the temporary folder's path is UTF-8")?;
+    let options = Options::from_pairs([("path", text(path)), ("purge_interval", text("200ms"))]);
+    let context = SinkContext { service_name: "bench".into(), options, run: RunId(1) };
+    let pipeline = Pipeline::start(
+        vec![telemetry_pipeline::SinkSpec { entry: &sink_sqlite::ENTRY, context }],
+        PipelineConfig::default(),
+    )?;
+    let telemetry = pipeline.telemetry();
+    // Long enough that nothing expires before the writes without a purge are measured.
+    let seconds = 20 + spans as u64 / 15_000;
+    let started = Instant::now();
+    load(&telemetry, spans, Ttl::from_seconds(seconds).context("not zero")?)?;
+    let mut first = spans;
+    let calm = writes_while(&telemetry, &mut first, || {
+        std::thread::park_timeout(CALM);
+        Ok(())
+    })?;
+    let db = rusqlite::Connection::open_with_flags(&file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    ensure!(expired(&db)? == 0, "the load took too long: {:?}", started.elapsed());
+    let full = megabytes(&file);
+    while expired(&db)? == 0 {
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    let purge = Instant::now();
+    let during = writes_while(&telemetry, &mut first, || {
+        // The last of the load expires as long after the first as the load took.
+        let last = started + Duration::from_secs(seconds) + CALM;
+        while Instant::now() < last || expired(&db)? > 0 {
+            ensure!(purge.elapsed() < DEADLINE, "the purge does not end");
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        Ok(())
+    })?;
+    println!("{spans} spans expire while {WRITERS} writers go on, one acknowledged span at a time");
+    println!(
+        "  without: {} writes, p50 {} µs, p99 {} µs, max {} µs",
+        calm.len(),
+        calm.value_at_quantile(0.5),
+        calm.value_at_quantile(0.99),
+        calm.max()
+    );
+    println!(
+        "  during:  {} writes, p50 {} µs, p99 {} µs, max {} µs",
+        during.len(),
+        during.value_at_quantile(0.5),
+        during.value_at_quantile(0.99),
+        during.max()
+    );
+    let (p99, limit) =
+        (during.value_at_quantile(0.99) as f64 / 1e3, calm.value_at_quantile(0.99) as f64 / 1e3);
+    line("p99 of a write during a purge; promise <= 3 x without", p99, "ms", "p99 without a purge", limit);
+    println!("  the purge took {:.1} s", purge.elapsed().as_secs_f64());
+    let shrink = Instant::now();
+    while megabytes(&file) > full / 2.0 && shrink.elapsed() < DEADLINE {
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
+    line("size of the file afterwards", megabytes(&file), "MB", "before the purge", full);
+    drop(db);
+    let report = pipeline.shutdown(DEADLINE);
+    ensure!(report.abandoned.is_empty() && report.ledger.sinks[0].failed == 0, "{report:?}");
+    Ok(())
+}
