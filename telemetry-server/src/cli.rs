@@ -58,7 +58,7 @@ enum Command {
     /// Bring in a database that Llama Stack wrote
     ///
     /// Every trace, span, log and measurement comes in with its ids, times and attributes, and is kept
-    /// as long as it says, counted from now. What is there already is not doubled: run it again at any
+    /// for seven days from now, or longer if it says so. What is there already is not doubled: run it again at any
     /// time, also to go on where it was interrupted. Stop `telemetry serve` on the same database meanwhile.
     #[command(after_help = import::EXAMPLES)]
     Import(import::Arguments),

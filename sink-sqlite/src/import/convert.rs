@@ -194,14 +194,16 @@ fn message(name: &str, members: &mut Map<String, Json>) -> Option<LogBody> {
     Some(LogBody::Message { severity, message: message.into() })
 }
 
-/// The reference stores how long a row is kept as an attribute.
+/// The reference stores how long a row is to be kept as an attribute, and keeps it for ever all the same. Here
+/// no row goes earlier than it would without the attribute.
 fn ttl_of(attributes: &Attributes) -> Ttl {
-    match attributes.get("__ttl__") {
+    let asked = match attributes.get("__ttl__") {
         Some(Value::Int(seconds)) => {
             u64::try_from(*seconds).ok().and_then(Ttl::from_seconds).unwrap_or_default()
         }
         _ => Ttl::default(),
-    }
+    };
+    asked.max(Ttl::default())
 }
 
 #[cfg(test)]
@@ -218,7 +220,7 @@ mod tests {
             name: text("chat"),
             start_time: text("2026-03-01T12:00:00.5+00:00"),
             end_time: text("2026-03-01T12:00:01+00:00"),
-            attributes: text(r#"{"n": NaN, "l": [1, 2], "big": 18446744073709551615, "__ttl__": 60}"#),
+            attributes: text(r#"{"n": NaN, "l": [1, 2], "big": 18446744073709551615, "__ttl__": 1000000}"#),
             status: text("ERROR"),
             kind: text("SERVER"),
             ..SpanRow::default()
@@ -240,9 +242,15 @@ mod tests {
         let span = Converter::new(Timestamp::from_nanos(7)).span(&span_row()).unwrap();
         assert_eq!((span.kind, span.status), (SpanKind::Server, Some(SpanStatus::Error)));
         let attributes =
-            attrs! { "n" => "NaN", "l" => "[1,2]", "big" => "18446744073709551615", "__ttl__" => 60 };
+            attrs! { "n" => "NaN", "l" => "[1,2]", "big" => "18446744073709551615", "__ttl__" => 1_000_000 };
         assert_eq!(span.attributes, attributes);
-        assert_eq!(span.expires(), Timestamp::from_nanos(60_000_000_007), "its own time to live, from now");
+        assert_eq!(
+            span.expires(),
+            Timestamp::from_nanos(1_000_000_000_000_007),
+            "its own time to live, from now"
+        );
+        let short = SpanRow { attributes: Some(r#"{"__ttl__": 1}"#.to_owned()), ..span_row() };
+        assert_eq!(Converter::new(Timestamp::default()).span(&short).unwrap().ttl, Ttl::default());
     }
 
     #[test]

@@ -89,8 +89,8 @@ pub enum ImportError {
 
 /// Brings the traces of `source`, which Llama Stack's SQLite store wrote, into the store at `config.path`.
 ///
-/// Ids, times, attributes and statuses come in as they are. They are kept as long as each row's
-/// `__ttl__` says, or seven days, counted from now. `watch` is told of the progress and of every row
+/// Ids, times, attributes and statuses come in as they are. Each row is kept for seven days from now, or longer
+/// if its `__ttl__` says so. `watch` is told of the progress and of every row
 /// that can't be stored.
 ///
 /// # Errors
