@@ -147,6 +147,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn blocks_of_version_1_are_cut_to_the_size_of_version_2() {
+        let options = SqliteConnectOptions::new().in_memory(true).disable_statement_logging();
+        let mut db = options.connect().await.unwrap();
+        apply(&mut db, 0, &STEPS[..1]).await.unwrap();
+        let rows = "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+                    INSERT INTO span_row SELECT i, 1, i, NULL, 'n', 0, 1, i * 10, 1, 0, '{}', 0, 1, NULL FROM n; \
+                    INSERT INTO block VALUES (0, 163830, 1), (1, 200000, 0); \
+                    INSERT INTO posting VALUES (0, x'00')";
+        sqlx::raw_sql(rows).execute(&mut db).await.unwrap();
+        migrate(&mut db, Path::new("memory")).await.unwrap();
+        let blocks: Vec<(i64, i64, i64)> = sqlx::query_as("SELECT id, newest, sealed FROM block ORDER BY id")
+            .fetch_all(&mut db)
+            .await
+            .unwrap();
+        assert_eq!(blocks, [(0, 81_910, 0), (1, 163_830, 0), (2, 200_000, 0)]);
+        assert_eq!(number(&mut db, "SELECT count(*) FROM posting").await, 0);
+    }
+
+    #[tokio::test]
     async fn a_step_that_fails_leaves_the_file_as_it_was() {
         let mut db = fresh().await;
         let step = "CREATE TABLE half (id INTEGER); CREATE TABLE service (id INTEGER)";

@@ -39,7 +39,7 @@ CREATE INDEX trace_by_expires ON trace (expires);
 
 -- Finished spans; never changed, only added and deleted.
 CREATE TABLE span_row (
-    id INTEGER PRIMARY KEY,         -- 8,192 of them are a posting block
+    id INTEGER PRIMARY KEY,         -- so many of them are a posting block: see postings/
     trace INTEGER NOT NULL,
     span_id INTEGER NOT NULL,
     parent INTEGER,
@@ -139,9 +139,9 @@ CREATE TABLE metric_point (
 CREATE INDEX metric_by_trace ON metric_point (trace) WHERE trace IS NOT NULL;
 CREATE INDEX metric_by_expires ON metric_point (expires) WHERE trace IS NULL;
 
--- Posting blocks: which of 8,192 finished spans may hold an attribute; see postings/.
+-- Posting blocks: which of their finished spans may hold an attribute; see postings/.
 CREATE TABLE block (
-    id INTEGER PRIMARY KEY,         -- span_row.id >> 14
+    id INTEGER PRIMARY KEY,         -- span_row.id by the size of a block
     newest INTEGER NOT NULL,        -- the latest start of its spans
     sealed INTEGER NOT NULL         -- 1: its postings are written
 ) STRICT;
