@@ -14,6 +14,7 @@ mod purge;
 mod sqlite;
 mod table;
 mod through_tracing;
+mod tower;
 
 use clap::{Parser, Subcommand};
 
@@ -66,6 +67,8 @@ enum Bench {
     },
     /// Spans out by OTLP, beside OpenTelemetry's exporter alone
     OtlpSend,
+    /// Cost of the tower layers per request, beside the service alone
+    Tower,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -78,5 +81,6 @@ fn main() -> anyhow::Result<()> {
         Bench::Http { program, seconds } => http::run(program, seconds),
         Bench::OtlpReceive { program, spans, peer } => otlp_receive::run(program, spans, peer.as_deref()),
         Bench::OtlpSend => otlp_send::run(),
+        Bench::Tower => tower::run(),
     }
 }

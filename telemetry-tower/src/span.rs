@@ -115,8 +115,11 @@ impl Shared {
         let remote = text(headers, "traceparent").map(|header| (header, header.parse::<TraceParent>()));
         match remote {
             Some((_, Ok(remote))) => {
-                if let Some(state) = text(headers, "tracestate") {
-                    put("tracestate", state.to_owned().into());
+                // Several headers are one list (W3C Trace Context, section 3.3).
+                let states = headers.get_all("tracestate").iter().filter_map(|state| state.to_str().ok());
+                let state = states.collect::<Vec<_>>().join(",");
+                if !state.is_empty() {
+                    put("tracestate", state.into());
                 }
                 self.telemetry.continue_trace(remote, name, attributes.into())
             }

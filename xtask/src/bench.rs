@@ -21,6 +21,8 @@ pub(crate) enum Bench {
     OtlpReceive,
     /// Spans out by OTLP, beside the bare exporter
     OtlpSend,
+    /// Cost of the tower layers per request, beside the service alone
+    Tower,
 }
 
 /// Builds and runs one bench; `arguments` are the bench's own.
@@ -32,6 +34,7 @@ pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
         Bench::Sqlite => command.arg("sqlite"),
         Bench::Purge => command.arg("purge"),
         Bench::OtlpSend => command.arg("otlp-send"),
+        Bench::Tower => command.arg("tower"),
         Bench::Http | Bench::OtlpReceive => {
             command::run(&mut cargo(&["build", "--release", "--package", "telemetry-server"]))?;
             let name = if bench == Bench::Http { "http" } else { "otlp-receive" };

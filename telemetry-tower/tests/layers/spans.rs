@@ -56,6 +56,7 @@ async fn a_remote_trace_is_continued_and_told() {
     let request = Request::get("/v1/models/llama")
         .header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"))
         .header("tracestate", "vendor=1")
+        .header("tracestate", "other=2")
         .header("user-agent", "curl/8")
         .body(Empty::new())
         .unwrap();
@@ -67,7 +68,7 @@ async fn a_remote_trace_is_continued_and_told() {
     assert_eq!(span.name, "GET /v1/models/{model_id}");
     assert_eq!(span.trace_id.to_string(), TRACE);
     assert_eq!(span.parent_span_id.unwrap().to_string(), "b7ad6b7169203331");
-    assert_eq!(span.trace_state.as_deref(), Some("vendor=1"));
+    assert_eq!(span.trace_state.as_deref(), Some("vendor=1,other=2"));
     assert!(span.local_root);
     assert_eq!(span.status, Some(SpanStatus::Ok));
     assert_eq!(

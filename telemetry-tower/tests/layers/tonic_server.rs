@@ -28,7 +28,14 @@ async fn a_grpc_call_counts_with_what_its_status_stands_for() {
     let refused = client.check(HealthCheckRequest { service: "nobody".to_owned() }).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::NotFound);
 
-    stage.wait_for_requests(2);
+    // A stream that never ends by itself.
+    let mut watching =
+        client.watch(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
+    assert!(watching.message().await.unwrap().is_some());
+    drop(watching);
+
+    stage.wait_for_requests(3);
     let api = "grpc.health.v1.Health";
-    assert_eq!(stage.into_metrics(), [one_request(api, 200), one_request(api, 404)].concat());
+    let expected = [one_request(api, 200), one_request(api, 404), one_request(api, 499)];
+    assert_eq!(stage.into_metrics(), expected.concat());
 }
