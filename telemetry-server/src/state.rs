@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use telemetry_core::TraceStore;
 use telemetry_pipeline::Telemetry;
+use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
 use crate::datasets::Exporter;
@@ -13,6 +14,10 @@ use crate::exposition::Exposition;
 use crate::http::Admission;
 use crate::otlp::Streams;
 use crate::settings::Settings;
+
+/// Requests of OTLP that are decompressed and decoded at once: a few kilobytes may become a body of
+/// the largest size.
+const MAX_DECODERS: usize = 4;
 
 /// Cheap to clone: one per request.
 #[derive(Clone, Debug)]
@@ -28,6 +33,7 @@ struct Shared {
     ack_within: Duration,
     max_body_bytes: usize,
     streams: Streams,
+    decoders: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -39,6 +45,7 @@ impl AppState {
             ack_within: settings.ack_within,
             max_body_bytes: settings.limits.max_body_bytes,
             streams: Streams::default(),
+            decoders: Arc::new(Semaphore::new(MAX_DECODERS)),
             admission: Admission::new(settings.limits.clone(), exposition.requests.clone()),
             exposition,
             exporter: Exporter::new(settings.datasets.clone()),
@@ -76,6 +83,11 @@ impl AppState {
     /// Bytes of a request's body at most, also after decompression.
     pub(crate) fn max_body_bytes(&self) -> usize {
         self.0.max_body_bytes
+    }
+
+    /// Turns to decompress and decode what came by OTLP.
+    pub(crate) fn decoders(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.decoders)
     }
 
     /// Where cumulative streams that come by OTLP stand.

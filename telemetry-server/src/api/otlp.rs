@@ -26,7 +26,7 @@ pub(super) fn routes() -> Router<AppState> {
 type Body = Result<Bytes, BytesRejection>;
 
 /// How the records of a signal are read.
-type Read<T> = fn(Encoding, &[u8], Timestamp, &mut Rejections) -> Result<T, Refusal>;
+type Read<T> = fn(Encoding, &[u8], usize, Timestamp, &mut Rejections) -> Result<T, Refusal>;
 
 async fn traces(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
     let work = async |encoding| {
@@ -86,10 +86,14 @@ async fn read<T: Send + 'static>(
     let body = body.map_err(|rejection| ApiError::Status(rejection.status(), rejection.body_text()))?;
     let compression = Compression::of(headers)?;
     let limit = state.max_body_bytes();
+    let turn = state.decoders().acquire_owned().await;
+    let turn = turn.map_err(|_| ApiError::unavailable("the server is shutting down"))?;
     let work = move || {
+        // Held until what was decompressed is gone.
+        let _turn = turn;
         let mut rejected = Rejections::default();
         let plain = compression.undo(&body, limit)?;
-        let records = read(encoding, &plain, Timestamp::now(), &mut rejected)?;
+        let records = read(encoding, &plain, limit, Timestamp::now(), &mut rejected)?;
         Ok((records, rejected))
     };
     let done: Result<_, Refusal> = tokio::task::spawn_blocking(work)
@@ -127,7 +131,7 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal {
             Refusal::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::TooLarge { .. } | Refusal::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
         };
         Self::Status(status, refusal.to_string())

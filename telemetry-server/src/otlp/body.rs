@@ -27,6 +27,9 @@ pub(crate) enum Refusal {
         /// Bytes allowed.
         limit: usize,
     },
+    /// More records than memory is meant for: 413.
+    #[error("the body holds too many records; send fewer per request")]
+    TooMany,
     /// Not what its headers say: 400.
     #[error("{0}")]
     Malformed(String),

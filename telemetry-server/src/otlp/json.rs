@@ -15,7 +15,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::Status
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use super::{Group, Refusal, Rejections};
+use super::{Group, Refusal, Rejections, weight};
 
 /// The names of a request's three levels.
 struct Levels {
@@ -32,25 +32,39 @@ const METRICS: Levels =
 const LOGS: Levels =
     Levels { resources: "resourceLogs", scopes: "scopeLogs", records: "logRecords", route: "/v1/logs" };
 
-pub(super) fn spans(body: &[u8], rejected: &mut Rejections) -> Result<Vec<Group<Span>>, Refusal> {
-    groups(body, &SPANS, rejected, |span, rejected| record("span", span, rejected))
+pub(super) fn spans(
+    body: &[u8],
+    limit: usize,
+    rejected: &mut Rejections,
+) -> Result<Vec<Group<Span>>, Refusal> {
+    groups(body, limit, &SPANS, rejected, |span, rejected| record("span", span, rejected))
 }
 
-pub(super) fn logs(body: &[u8], rejected: &mut Rejections) -> Result<Vec<Group<LogRecord>>, Refusal> {
-    groups(body, &LOGS, rejected, |log, rejected| record("log record", log, rejected))
+pub(super) fn logs(
+    body: &[u8],
+    limit: usize,
+    rejected: &mut Rejections,
+) -> Result<Vec<Group<LogRecord>>, Refusal> {
+    groups(body, limit, &LOGS, rejected, |log, rejected| record("log record", log, rejected))
 }
 
-pub(super) fn metrics(body: &[u8], rejected: &mut Rejections) -> Result<Vec<Group<Metric>>, Refusal> {
-    groups(body, &METRICS, rejected, metric)
+pub(super) fn metrics(
+    body: &[u8],
+    limit: usize,
+    rejected: &mut Rejections,
+) -> Result<Vec<Group<Metric>>, Refusal> {
+    groups(body, limit, &METRICS, rejected, metric)
 }
 
 /// Walks down to the records and reads each with `record`.
 fn groups<R>(
     body: &[u8],
+    limit: usize,
     levels: &Levels,
     rejected: &mut Rejections,
     record: impl Fn(Json, &mut Rejections) -> Option<R>,
 ) -> Result<Vec<Group<R>>, Refusal> {
+    weight::of_json(body, limit)?;
     let mut request: Json = serde_json::from_slice(body)
         .map_err(|error| Refusal::Malformed(format!("the body is not JSON: {error}")))?;
     tidy(&mut request);

@@ -16,12 +16,13 @@ use super::{Encoding, Group, Refusal, Rejections, json, protobuf, time};
 pub(crate) fn read(
     encoding: Encoding,
     body: &[u8],
+    limit: usize,
     now: Timestamp,
     rejected: &mut Rejections,
 ) -> Result<Vec<Submission>, Refusal> {
     let groups = match encoding {
-        Encoding::Protobuf => protobuf::logs(body)?,
-        Encoding::Json => json::logs(body, rejected)?,
+        Encoding::Protobuf => protobuf::logs(body, limit)?,
+        Encoding::Json => json::logs(body, limit, rejected)?,
     };
     let mut submissions = Vec::with_capacity(groups.iter().map(|group| group.records.len()).sum());
     for Group { resource, scope, records } in groups {

@@ -1,7 +1,7 @@
 //! OTLP in: requests of OpenTelemetry SDKs and collectors become what the pipeline takes.
 //!
-//! A request passes three steps: [`body`] undoes the compression, [`protobuf`] or [`json`] makes it
-//! [`Group`]s of records that share a resource and a scope, and `traces`, `logs` or [`metrics`] map
+//! A request passes four steps: [`body`] undoes the compression, [`weight`] judges what it would take
+//! in memory, [`protobuf`] or [`json`] makes it [`Group`]s of records that share a resource and a scope, and `traces`, `logs` or [`metrics`] map
 //! each record. A record that can't be kept is counted in [`Rejections`] with its reason; its
 //! neighbours are kept. `docs/otlp-in.md` is the whole mapping as a table.
 
@@ -14,6 +14,7 @@ mod protobuf;
 mod streams;
 mod traces;
 mod value;
+mod weight;
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;

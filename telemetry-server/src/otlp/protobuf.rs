@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use super::{Group, Refusal};
+use super::{Group, Refusal, weight};
 
 fn decode<M: Message + Default>(body: &[u8]) -> Result<M, Refusal> {
     M::decode(body).map_err(|error| Refusal::Malformed(format!("the body is not OTLP protobuf: {error}")))
@@ -29,14 +29,17 @@ macro_rules! groups {
     }};
 }
 
-pub(super) fn spans(body: &[u8]) -> Result<Vec<Group<Span>>, Refusal> {
+pub(super) fn spans(body: &[u8], limit: usize) -> Result<Vec<Group<Span>>, Refusal> {
+    weight::of_traces(body, limit)?;
     groups!(decode::<ExportTraceServiceRequest>(body)?.resource_spans, scope_spans, spans)
 }
 
-pub(super) fn metrics(body: &[u8]) -> Result<Vec<Group<Metric>>, Refusal> {
+pub(super) fn metrics(body: &[u8], limit: usize) -> Result<Vec<Group<Metric>>, Refusal> {
+    weight::of_metrics(body, limit)?;
     groups!(decode::<ExportMetricsServiceRequest>(body)?.resource_metrics, scope_metrics, metrics)
 }
 
-pub(super) fn logs(body: &[u8]) -> Result<Vec<Group<LogRecord>>, Refusal> {
+pub(super) fn logs(body: &[u8], limit: usize) -> Result<Vec<Group<LogRecord>>, Refusal> {
+    weight::of_logs(body, limit)?;
     groups!(decode::<ExportLogsServiceRequest>(body)?.resource_logs, scope_logs, log_records)
 }

@@ -19,12 +19,13 @@ use super::{Encoding, Group, Refusal, Rejections, json, protobuf, time};
 pub(crate) fn read(
     encoding: Encoding,
     body: &[u8],
+    limit: usize,
     now: Timestamp,
     rejected: &mut Rejections,
 ) -> Result<Vec<Submission>, Refusal> {
     let groups = match encoding {
-        Encoding::Protobuf => protobuf::spans(body)?,
-        Encoding::Json => json::spans(body, rejected)?,
+        Encoding::Protobuf => protobuf::spans(body, limit)?,
+        Encoding::Json => json::spans(body, limit, rejected)?,
     };
     let mut submissions = Vec::with_capacity(groups.iter().map(|group| group.records.len()).sum());
     for Group { resource, scope, records } in groups {

@@ -225,6 +225,36 @@ async fn deep_nesting_is_refused() {
         let body = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
         assert_eq!(server.post("/v1/logs", PROTOBUF, &body).await.status, expected, "{levels}");
     }
+    // A list in a list in a list …, half a million deep: each level a tag and a length, from within.
+    let mut deepest = Vec::new();
+    let lists = [0x0a, 0x2a].repeat(500_000);
+    for tag in lists.into_iter().chain([0x2a, 0x12, 0x12, 0x0a]) {
+        let mut tag_and_length = vec![tag];
+        prost::encode_length_delimiter(deepest.len(), &mut tag_and_length).unwrap();
+        deepest.extend(tag_and_length.iter().rev());
+    }
+    deepest.reverse();
+    assert_eq!(server.post("/v1/logs", PROTOBUF, &deepest).await.status, StatusCode::BAD_REQUEST);
+    for route in ROUTES {
+        assert!(is_fair(server.post(route, PROTOBUF, &deepest).await.status), "{route}");
+    }
+    still_serves(&server).await;
+}
+
+#[tokio::test]
+async fn many_empty_records_are_told_to_be_too_many() {
+    let server = Server::new();
+    // resource_spans { scope_spans { spans {} spans {} … } }, four million times.
+    let mut body = [0x12, 0].repeat(4 << 20);
+    for tag in [0x12, 0x0a] {
+        let mut outer = vec![tag];
+        prost::encode_length_delimiter(body.len(), &mut outer).unwrap();
+        outer.append(&mut body);
+        body = outer;
+    }
+    assert_eq!(server.post("/v1/traces", PROTOBUF, &body).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+    let json = format!("{{\"resourceLogs\":[{}{{}}]}}", "{},".repeat(4 << 20));
+    assert_eq!(server.post("/v1/logs", JSON, json.as_bytes()).await.status, StatusCode::PAYLOAD_TOO_LARGE);
     still_serves(&server).await;
 }
 

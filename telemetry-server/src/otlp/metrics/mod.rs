@@ -101,12 +101,13 @@ impl Series {
 pub(crate) fn read(
     encoding: Encoding,
     body: &[u8],
+    limit: usize,
     now: Timestamp,
     rejected: &mut Rejections,
 ) -> Result<Metrics, Refusal> {
     let groups = match encoding {
-        Encoding::Protobuf => protobuf::metrics(body)?,
-        Encoding::Json => json::metrics(body, rejected)?,
+        Encoding::Protobuf => protobuf::metrics(body, limit)?,
+        Encoding::Json => json::metrics(body, limit, rejected)?,
     };
     let mut metrics = Metrics::default();
     for Group { resource, scope, records } in groups {
