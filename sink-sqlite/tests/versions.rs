@@ -112,6 +112,21 @@ fn a_newer_file_is_refused_and_left_alone() {
             "{refused}"
         );
         assert!(matches!(examine(&config, true).await, Err(OpenError::Newer { found: 1_000, .. })));
-        assert_eq!(std::fs::read(&config.path).unwrap(), before, "not a byte is changed");
+        let after = std::fs::read(&config.path).unwrap();
+        let changed: Vec<usize> = (0..before.len()).filter(|&at| before.get(at) != after.get(at)).collect();
+        assert!(after.len() == before.len() && changed.is_empty(), "bytes changed: {changed:?}");
+    });
+}
+
+#[test]
+fn a_file_of_another_program_is_refused_and_left_alone() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::at(folder.path().join("other.db"));
+        let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reference_trace_store.db");
+        std::fs::copy(&reference, &config.path).unwrap();
+        let refused = sink_sqlite::open(config.clone(), "chat").await.unwrap_err().full_text();
+        assert!(refused.contains("telemetry import"), "{refused}");
+        assert_eq!(std::fs::read(&config.path).unwrap(), std::fs::read(&reference).unwrap());
     });
 }

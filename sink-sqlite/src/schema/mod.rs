@@ -49,6 +49,16 @@ pub(crate) async fn recognise(db: &mut SqliteConnection) -> Result<FileKind, sql
     })
 }
 
+/// Refuses a file that is not ours to write, before a writer's settings change anything in it. Looks on a
+/// connection that only reads.
+pub(crate) async fn admit(db: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    match recognise(db).await.map_err(|error| OpenError::from_sqlx(path, error))? {
+        FileKind::Empty => Ok(()),
+        FileKind::Ours(version) if version <= VERSION => Ok(()),
+        kind => Err(refusal(kind, path)),
+    }
+}
+
 /// Brings the file to the latest schema. A step is whole or not at all.
 ///
 /// # Errors

@@ -79,6 +79,11 @@ impl Writer {
     ) -> Result<(SqliteConnection, State, FileIdentity), OpenError> {
         let path = &config.path;
         let failed = |error| OpenError::from_sqlx(path, error);
+        if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+            let mut db = connect::open(config, Role::Reader).await.map_err(failed)?;
+            schema::admit(&mut db, path).await?;
+            db.close().await.map_err(failed)?;
+        }
         let mut db = connect::open(config, Role::Writer).await.map_err(failed)?;
         schema::migrate(&mut db, path).await?;
         let state = State::load(&mut db, service_name).await.map_err(failed)?;
