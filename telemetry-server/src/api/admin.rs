@@ -11,7 +11,14 @@ use crate::error::ApiError;
 use crate::exposition;
 use crate::state::AppState;
 
+use super::schema;
+
 /// 200 while events can be stored, 503 with the reason while not.
+#[utoipa::path(
+    get,
+    path = "/v1/health",
+    responses((status = 200, body = schema::Health, description = "Events can be stored"), schema::Refused)
+)]
 pub(super) async fn health(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let ledger = state.telemetry().ledger();
     if let Some(sink) = ledger.sinks.iter().find(|sink| sink.state != SinkState::Running) {
@@ -28,16 +35,31 @@ pub(super) async fn health(State(state): State<AppState>) -> Result<Json<Value>,
     Ok(Json(json!({"status": "OK"})))
 }
 
+#[utoipa::path(
+    get,
+    path = "/v1/version",
+    responses((status = 200, body = schema::Version, description = "The version"), schema::Refused)
+)]
 pub(super) async fn version() -> Json<Value> {
     Json(json!({"version": env!("CARGO_PKG_VERSION")}))
 }
 
 /// What became of everything logged so far.
+#[utoipa::path(
+    get,
+    path = "/ledger",
+    responses((status = 200, body = schema::Ledger, description = "The ledger"), schema::Refused)
+)]
 pub(super) async fn ledger(State(state): State<AppState>) -> Json<Ledger> {
     Json(state.telemetry().ledger())
 }
 
 /// What was logged, the server itself and the ledger, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    responses((status = 200, body = String, content_type = "text/plain", description = "Prometheus text format"), schema::Refused)
+)]
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let page = state.exposition().render();
     let page = page.map_err(|_| ApiError::unavailable("the metrics can't be written"))?;

@@ -12,6 +12,14 @@ use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::state::AppState;
 
+use super::schema;
+
+#[utoipa::path(
+    post,
+    path = "/events",
+    request_body(content = schema::Logged),
+    responses((status = 200, body = schema::LoggedAnswer, description = "Stored"), schema::Refused)
+)]
 pub(super) async fn log(State(state): State<AppState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
     match body.read(Logged::read)? {
         Logged::One(event, ttl) => {

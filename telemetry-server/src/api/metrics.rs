@@ -10,6 +10,15 @@ use crate::body::JsonBody;
 use crate::error::ApiError;
 use crate::state::AppState;
 
+use super::schema;
+
+#[utoipa::path(
+    post,
+    path = "/metrics/{metric_name}",
+    params(("metric_name" = String, Path, description = "As logged, or as exported")),
+    request_body(content = schema::MetricQuery),
+    responses((status = 200, body = schema::Metrics, description = "The series"), schema::Refused)
+)]
 pub(super) async fn query(
     State(state): State<AppState>,
     Path(metric): Path<String>,

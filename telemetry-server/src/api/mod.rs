@@ -4,7 +4,9 @@ mod admin;
 mod events;
 mod logs;
 mod metrics;
+mod openapi;
 mod otlp;
+mod schema;
 mod spans;
 mod traces;
 
@@ -49,6 +51,7 @@ pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
         .nest("/v1alpha/telemetry", routes)
         .merge(otlp::routes().route_layer(needs(Scope::Write)))
         .merge(Router::new().route("/metrics", get(admin::metrics)).route_layer(needs(Scope::Read)))
+        .route("/openapi.json", get(openapi::get))
         .route("/v1/health", get(admin::health))
         .route("/v1/version", get(admin::version))
         .fallback(async || ApiError::not_found("Not Found"))

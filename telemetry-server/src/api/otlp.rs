@@ -14,6 +14,8 @@ use crate::error::ApiError;
 use crate::otlp::{self, Compression, Encoding, Metrics, Refusal, Rejections};
 use crate::state::AppState;
 
+use super::schema;
+
 /// The three routes.
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
@@ -28,7 +30,13 @@ type Body = Result<Bytes, BytesRejection>;
 /// How the records of a signal are read.
 type Read<T> = fn(Encoding, &[u8], usize, Timestamp, &mut Rejections) -> Result<T, Refusal>;
 
-async fn traces(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+#[utoipa::path(
+    post,
+    path = "/v1/traces",
+    request_body(content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))),
+    responses((status = 200, body = Object, description = "Stored, or in part"), schema::OtlpRefused)
+)]
+pub(super) async fn traces(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
     let work = async |encoding| {
         let (spans, rejected) = read(&state, encoding, &headers, body, otlp::read_traces).await?;
         some_are_good(spans.len(), &rejected)?;
@@ -38,7 +46,13 @@ async fn traces(State(state): State<AppState>, headers: HeaderMap, body: Body) -
     answer(&headers, "rejectedSpans", work).await
 }
 
-async fn logs(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+#[utoipa::path(
+    post,
+    path = "/v1/logs",
+    request_body(content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))),
+    responses((status = 200, body = Object, description = "Stored, or in part"), schema::OtlpRefused)
+)]
+pub(super) async fn logs(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
     let work = async |encoding| {
         let (logs, rejected) = read(&state, encoding, &headers, body, otlp::read_logs).await?;
         some_are_good(logs.len(), &rejected)?;
@@ -48,7 +62,13 @@ async fn logs(State(state): State<AppState>, headers: HeaderMap, body: Body) -> 
     answer(&headers, "rejectedLogRecords", work).await
 }
 
-async fn metrics(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
+#[utoipa::path(
+    post,
+    path = "/v1/metrics",
+    request_body(content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))),
+    responses((status = 200, body = Object, description = "Stored, or in part"), schema::OtlpRefused)
+)]
+pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
     let work = async |encoding| {
         let (metrics, rejected) = read(&state, encoding, &headers, body, otlp::read_metrics).await?;
         some_are_good(metrics.ready.len() + metrics.cumulative.len(), &rejected)?;

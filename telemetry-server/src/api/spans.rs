@@ -14,6 +14,14 @@ use crate::error::ApiError;
 use crate::state::AppState;
 use crate::stream;
 
+use super::schema;
+
+#[utoipa::path(
+    get,
+    path = "/traces/{trace_id}/spans/{span_id}",
+    params(("trace_id" = String, Path, description = "1 to 32 hexadecimal digits, or a UUID", pattern = "^[0-9a-f]{31}1$"), ("span_id" = String, Path, description = "1 to 16 hexadecimal digits", pattern = "^[0-9a-f]{15}1$")),
+    responses((status = 200, body = schema::SpanWithEvents, description = "The span"), schema::Refused)
+)]
 pub(super) async fn get(
     State(state): State<AppState>,
     Path((trace, span)): Path<(String, String)>,
@@ -26,6 +34,13 @@ pub(super) async fn get(
     Ok(Json(span_with_events_json(&span, state.telemetry().service_name())))
 }
 
+#[utoipa::path(
+    post,
+    path = "/spans/{span_id}/tree",
+    params(("span_id" = String, Path, description = "1 to 16 hexadecimal digits", pattern = "^[0-9a-f]{15}1$")),
+    request_body(content = Option<schema::TreeQuery>),
+    responses((status = 200, body = schema::SpanTree, description = "The span and what is below it"), schema::Refused)
+)]
 pub(super) async fn tree(
     State(state): State<AppState>,
     Path(span): Path<String>,
@@ -39,12 +54,24 @@ pub(super) async fn tree(
     Ok(Json(json!({"data": span_tree_json(&tree, &request.attributes_to_return, service_name)})))
 }
 
+#[utoipa::path(
+    post,
+    path = "/spans",
+    request_body(content = schema::SpanQuery),
+    responses((status = 200, body = schema::Spans, description = "The spans"), schema::Refused)
+)]
 pub(super) async fn query(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
     let query = body.read(read_span_query)?;
     let service_name = state.telemetry().service_name().to_owned();
     stream::data(state.store()?.query_spans(query), move |span| span_json(&span, &service_name)).await
 }
 
+#[utoipa::path(
+    post,
+    path = "/spans/export",
+    request_body(content = schema::Export),
+    responses((status = 200, body = schema::Null, description = "Appended"), schema::Refused)
+)]
 pub(super) async fn export(State(state): State<AppState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
     let request = body.read(read_export)?;
     let spans = state.store()?.query_spans(request.query);

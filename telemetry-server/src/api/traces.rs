@@ -11,11 +11,25 @@ use crate::error::ApiError;
 use crate::state::AppState;
 use crate::stream;
 
+use super::schema;
+
+#[utoipa::path(
+    post,
+    path = "/traces",
+    request_body(content = Option<schema::TraceQuery>),
+    responses((status = 200, body = schema::Traces, description = "The traces"), schema::Refused)
+)]
 pub(super) async fn query(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
     let query = body.read(read_trace_query)?;
     stream::data(state.store()?.query_traces(query), |trace| trace_json(&trace)).await
 }
 
+#[utoipa::path(
+    get,
+    path = "/traces/{trace_id}",
+    params(("trace_id" = String, Path, description = "1 to 32 hexadecimal digits, or a UUID", pattern = "^[0-9a-f]{31}1$")),
+    responses((status = 200, body = schema::Trace, description = "The trace"), schema::Refused)
+)]
 pub(super) async fn get(
     State(state): State<AppState>,
     Path(id): Path<String>,

@@ -1,7 +1,11 @@
 //! Real clients and peers against the real program.
 
 mod client;
+<<<<<<< HEAD
 mod otel;
+=======
+mod openapi;
+>>>>>>> be7e1ac (server: GET /openapi.json, made from the handlers; schemathesis asks what it says)
 mod prometheus;
 mod sdk;
 mod sqlite;
@@ -14,6 +18,8 @@ use clap::ValueEnum;
 pub(crate) enum Part {
     /// The real llama-stack-client, every call, also after a restart
     Client,
+    /// schemathesis asks what the OpenAPI document says
+    Openapi,
     /// A real Prometheus scrapes the server, promtool reads its page
     Prometheus,
     /// The OpenTelemetry SDKs of Python and JavaScript send, every query route answers
@@ -33,6 +39,7 @@ pub(crate) fn run(only: Option<Part>, full: bool) -> Result<()> {
     for part in parts {
         match part {
             Part::Client => client::run()?,
+            Part::Openapi => openapi::run()?,
             Part::Prometheus => prometheus::run()?,
             Part::Sdk => sdk::run()?,
             Part::Sqlite => sqlite::run(full)?,
