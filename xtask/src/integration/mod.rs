@@ -1,11 +1,8 @@
 //! Real clients and peers against the real program.
 
 mod client;
-<<<<<<< HEAD
-mod otel;
-=======
 mod openapi;
->>>>>>> be7e1ac (server: GET /openapi.json, made from the handlers; schemathesis asks what it says)
+mod otel;
 mod prometheus;
 mod sdk;
 mod sqlite;
