@@ -94,6 +94,20 @@ fn counters<const N: usize>(
     Ok(())
 }
 
+/// A number per sink.
+fn gauges<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    sinks: impl Iterator<Item = (&'a str, u64)>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (sink, value) in sinks {
+        family.encode_family(&[("sink", sink)])?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
 fn ledger(encoder: &mut DescriptorEncoder<'_>, ledger: &Ledger) -> fmt::Result {
     let door = [
         ("accepted", ledger.door.accepted),
@@ -115,10 +129,15 @@ fn ledger(encoder: &mut DescriptorEncoder<'_>, ledger: &Ledger) -> fmt::Result {
     counters(encoder, "telemetry_sink_lost_signals_total", "Signals failed or dropped, by reason.", lost)?;
     let retries = ledger.sinks.iter().map(|sink| ([("sink", &sink.name)], sink.retries));
     counters(encoder, "telemetry_sink_retries_total", "Tries that failed and were tried again.", retries)?;
-    let help = "Signals on their way to a sink, in memory or on disk.";
-    let mut pending = encoder.encode_descriptor("telemetry_sink_pending", help, None, MetricType::Gauge)?;
-    for sink in &ledger.sinks {
-        pending.encode_family(&[("sink", sink.name.as_str())])?.encode_gauge(&sink.pending)?;
-    }
+    let pending = ledger.sinks.iter().map(|sink| (sink.name.as_str(), sink.pending));
+    gauges(
+        encoder,
+        "telemetry_sink_pending",
+        "Signals on their way to a sink, in memory or on disk.",
+        pending,
+    )?;
+    let spooled = ledger.sinks.iter().map(|sink| (sink.name.as_str(), sink.spooled));
+    let help = "Those of the pending signals that are on disk, where a restart finds them.";
+    gauges(encoder, "telemetry_sink_spooled", help, spooled)?;
     Ok(())
 }
