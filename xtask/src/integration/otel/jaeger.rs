@@ -13,7 +13,8 @@ use super::{ask, encoded};
 /// A running Jaeger.
 #[derive(Debug)]
 pub(super) struct Jaeger {
-    process: Process,
+    /// Ends with this.
+    _process: Process,
     url: String,
     /// Where it takes OTLP by gRPC.
     pub(super) otlp: String,
@@ -38,11 +39,7 @@ impl Jaeger {
         let mut command = Command::new(program);
         let process =
             Process::start("Jaeger", command.arg("--config").arg(&path), &folder.join("jaeger.log"))?;
-        Ok(Self { process: process.answers(&url)?, url, otlp: format!("127.0.0.1:{otlp}") })
-    }
-
-    pub(super) fn stop(self) -> Result<()> {
-        self.process.stop()
+        Ok(Self { _process: process.answers(&url)?, url, otlp: format!("127.0.0.1:{otlp}") })
     }
 
     /// Traces are found by service, operation and tag, with the right parents and error flags.

@@ -94,9 +94,7 @@ fn compare(collector: &Path, folder: &Path, full: bool) -> Result<()> {
     prometheus.check(&logged.metrics, &at_pause["metrics"])?;
     if let Some(jaeger) = jaeger {
         jaeger.check(&logged)?;
-        jaeger.stop()?;
     }
-    prometheus.stop()?;
     collector.stop()
 }
 

@@ -19,7 +19,8 @@ const RATE: &str = "rate(llama_stack_tokens_total[5m])";
 /// A running Prometheus.
 #[derive(Debug)]
 pub(super) struct Prometheus {
-    process: Process,
+    /// Ends with this.
+    _process: Process,
     url: String,
 }
 
@@ -39,11 +40,7 @@ impl Prometheus {
         command.arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
         let process = Process::start("Prometheus", &mut command, &folder.join("prometheus.log"))?;
-        Ok(Self { process: process.answers(&url)?, url })
-    }
-
-    pub(super) fn stop(self) -> Result<()> {
-        self.process.stop()
+        Ok(Self { _process: process.answers(&url)?, url })
     }
 
     /// Waits until it shows what was logged so far.

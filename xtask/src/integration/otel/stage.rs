@@ -69,7 +69,7 @@ impl Process {
     /// SIGTERM, and its end.
     pub(super) fn stop(mut self) -> Result<()> {
         self.signal("-TERM")?;
-        let status = eventually("it ends after SIGTERM", || self.child.try_wait().ok().flatten())?;
+        let status = wait_for("it ends after SIGTERM", || self.child.try_wait().ok().flatten())?;
         ensure!(status.success(), "{} ended with {status}; see {}", self.name, self.printed.display());
         Ok(())
     }
