@@ -64,10 +64,10 @@ impl InFlight {
     /// Notes the head of the answer. Says whether no body will follow.
     pub(crate) fn answer(&mut self, head: &mut response::Parts) -> bool {
         self.status = head.status.as_u16();
-        self.note_grpc_status(&head.headers);
-        if let Some(Watch::Span(request)) = &self.watch {
-            request.name_trace(&mut head.headers);
+        if let Some(Watch::Span(request)) = &mut self.watch {
+            request.answered(head);
         }
+        self.note_grpc_status(&head.headers);
         self.is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
@@ -77,6 +77,9 @@ impl InFlight {
             && let Some(code) = headers.get("grpc-status").and_then(|code| code.to_str().ok())
         {
             self.status = http_status_of_grpc(code);
+            if let Some(Watch::Span(request)) = &mut self.watch {
+                request.note_grpc_status(code);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, response};
 use http_body::Body;
 use telemetry_core::{Attributes, Text, Value};
 use telemetry_pipeline::{Entered, SpanGuard, Telemetry, TraceParent};
@@ -28,7 +28,8 @@ static X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 ///   answer is a 5xx, or the client left before.
 ///
 /// Its name is the method and the route (`POST /v1/chat/completions`), its attributes are those of
-/// OpenTelemetry's HTTP conventions. Without a table or function of routes the name is the method
+/// OpenTelemetry's HTTP conventions; of a failed one, `error.type` is the status as
+/// [`RequestMetricsLayer`](crate::RequestMetricsLayer) counts it. Without a table or function of routes the name is the method
 /// alone, as the conventions demand: paths are no names.
 ///
 /// Where telemetry is disabled or no sink wants spans, requests are passed through.
@@ -142,16 +143,24 @@ impl TracedRequest {
         self.0.enter()
     }
 
-    /// Tells the client which trace this was.
-    pub(crate) fn name_trace(&self, headers: &mut HeaderMap) {
+    /// Notes the status that was sent, and tells the client which trace this was.
+    pub(crate) fn answered(&mut self, head: &mut response::Parts) {
+        self.0.set_attribute("http.response.status_code", head.status.as_u16());
         if let Ok(value) = HeaderValue::from_str(&self.0.context().trace_id.to_string()) {
-            headers.insert(X_TRACE_ID.clone(), value);
+            head.headers.insert(X_TRACE_ID.clone(), value);
         }
     }
 
+    /// Notes the status of a gRPC call.
+    pub(crate) fn note_grpc_status(&mut self, code: &str) {
+        if let Ok(code) = code.parse::<u8>() {
+            self.0.set_attribute("rpc.grpc.status_code", code);
+        }
+    }
+
+    /// Ends the span; `status` says how it went, whatever was sent before.
     pub(crate) fn ended(self, status: u16) {
         let Self(mut span) = self;
-        span.set_attribute("http.response.status_code", status);
         if status == CANCELLED || status >= FAILED {
             span.fail();
             span.set_attribute("error.type", status.to_string());

@@ -1,5 +1,6 @@
 //! A pipeline with a sink that keeps what it gets, and what it got as text.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry_core::{MetricPoint, Signal};
@@ -34,9 +35,13 @@ impl Stage {
         RequestSpanLayer::new(self.telemetry(), routes)
     }
 
-    /// Everything measured until now, once the pipeline has ended: a line per measurement.
+    /// Everything measured until now, in the order of time, once the pipeline has ended: a line per
+    /// measurement.
     pub(crate) fn into_metrics(self) -> Vec<String> {
-        self.into_signals().iter().filter_map(measured).collect()
+        let mut points: Vec<_> = self.into_signals().iter().filter_map(point).collect();
+        // Of two threads, the later event may arrive first.
+        points.sort_by_key(|point| point.timestamp);
+        points.iter().map(|point| measured(point)).collect()
     }
 
     /// Every signal, once the pipeline has ended.
@@ -45,27 +50,28 @@ impl Stage {
         self.seen.signals()
     }
 
-    /// Waits until `count` requests have ended.
+    /// Waits until `count` requests have ended and left everything that [`one_request`] does.
     pub(crate) fn wait_for_requests(&self, count: usize) {
+        let expected = count * one_request("", 0).len();
         self.seen.wait_until(&format!("{count} requests"), |signals| {
-            let ended = |line: &String| line.starts_with("requests{");
-            signals.iter().filter_map(measured).filter(ended).count() >= count
-                && signals
-                    .iter()
-                    .filter_map(measured)
-                    .next_back()
-                    .is_some_and(|last| last.starts_with("concurrent"))
+            signals.iter().filter_map(point).count() >= expected
         });
     }
 }
 
+fn point(signal: &Signal) -> Option<Arc<MetricPoint>> {
+    match signal {
+        Signal::Metric(point) => Some(Arc::clone(point)),
+        _ => None,
+    }
+}
+
 /// `requests{api=inference,status=200} 1`; of a duration only that it is there.
-fn measured(signal: &Signal) -> Option<String> {
-    let Signal::Metric(point) = signal else { return None };
-    let MetricPoint { name, value, unit, attributes, .. } = point.as_ref();
+fn measured(point: &MetricPoint) -> String {
+    let MetricPoint { name, value, unit, attributes, .. } = point;
     let labels: Vec<String> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let labels = labels.join(",");
-    Some(match name.as_ref() {
+    match name.as_ref() {
         "llama_stack_requests_total" => {
             assert_eq!(unit, "requests");
             format!("requests{{{labels}}} {}", value.as_f64())
@@ -80,7 +86,7 @@ fn measured(signal: &Signal) -> Option<String> {
             format!("concurrent{{{labels}}} {}", value.as_f64())
         }
         other => panic!("`{other}` is no request metric"),
-    })
+    }
 }
 
 /// What one request leaves behind.

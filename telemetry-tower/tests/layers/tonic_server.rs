@@ -1,5 +1,8 @@
 //! The layers in a tonic server, asked by a tonic client: the status of a gRPC call is in its trailers.
 
+use std::sync::Arc;
+
+use telemetry_core::Span;
 use telemetry_tower::Routes;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
@@ -36,6 +39,11 @@ async fn a_grpc_call_counts_with_what_its_status_stands_for() {
 
     stage.wait_for_requests(3);
     let api = "grpc.health.v1.Health";
+    let seen = stage.seen.clone();
     let expected = [one_request(api, 200), one_request(api, 404), one_request(api, 499)];
     assert_eq!(stage.into_metrics(), expected.concat());
+    let code = |span: &Arc<Span>| span.attributes.get("rpc.grpc.status_code").map(ToString::to_string);
+    let mut codes: Vec<_> = seen.ended_spans().iter().filter_map(code).collect();
+    codes.sort();
+    assert_eq!(codes, ["0", "5"], "of the two calls that were answered");
 }
