@@ -54,3 +54,17 @@ impl Anchor {
         (self.wall.saturating_add(tick.saturating_duration_since(self.tick)), tick)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_jumps_makes_no_duration_negative() {
+        // Wherever the wall clock stood when the span began, it is not looked at again.
+        for wall in [i64::MIN, 0, i64::MAX - 1_000, i64::MAX] {
+            let anchor = Anchor { wall: Timestamp::from_nanos(wall), tick: Instant::now() };
+            assert!(anchor.read().0 >= anchor.start(), "{wall}");
+        }
+    }
+}

@@ -18,6 +18,8 @@ use fastant::Instant;
 use rtrb::{Consumer, Producer, RingBuffer};
 use telemetry_core::SignalSet;
 
+use crate::PipelineConfig;
+use crate::assembler::Sampling;
 use crate::engine::Request;
 use crate::ledger::DoorCounters;
 use crate::record::Record;
@@ -54,7 +56,9 @@ pub(crate) struct Gate {
     requests: ArrayQueue<Request>,
     bytes: AtomicUsize,
     max_bytes: usize,
+    max_value_bytes: usize,
     pub(crate) interest: SignalSet,
+    pub(crate) sampling: Sampling,
     pub(crate) door: DoorCounters,
     closed: AtomicBool,
     /// Whether the engine sleeps until it is woken; only then a push wakes it.
@@ -63,17 +67,19 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Room for `slots` records of each thread, and for `max_bytes` of payload beyond what is free.
-    pub(crate) fn new(slots: usize, max_bytes: usize, interest: SignalSet) -> Self {
+    /// Room for `queue_slots` records of each thread, and for `queue_bytes` of payload beyond what is free.
+    pub(crate) fn new(config: &PipelineConfig, interest: SignalSet) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
-            slots: slots.max(1),
+            slots: config.queue_slots.max(1),
             opened: Mutex::default(),
             requests: ArrayQueue::new(REQUESTS),
             bytes: AtomicUsize::new(0),
-            max_bytes,
+            max_bytes: config.queue_bytes,
+            max_value_bytes: config.assembler.max_value_bytes,
             interest,
+            sampling: config.assembler.sampling,
             door: DoorCounters::default(),
             closed: AtomicBool::new(false),
             parked: AtomicBool::new(false),
@@ -83,12 +89,16 @@ impl Gate {
 
     /// Pushes what in-process code logs at `tick`, which is now: never blocks, counts what is refused.
     #[inline]
-    pub(crate) fn offer(&self, tick: Instant, record: Record) -> bool {
+    pub(crate) fn offer(&self, tick: Instant, mut record: Record) -> bool {
         if self.closed.load(Ordering::Relaxed) {
             self.door.refused_closed.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        let bytes = record.payload_bytes();
+        let mut bytes = record.payload_bytes();
+        if bytes > self.max_value_bytes {
+            self.door.truncated_values.fetch_add(record.truncate(self.max_value_bytes), Ordering::Relaxed);
+            bytes = record.payload_bytes();
+        }
         let charged = bytes > FREE_BYTES;
         let fits = !charged || self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_bytes;
         let accepted = fits && self.push(tick, record);

@@ -78,6 +78,8 @@ pub(crate) struct DoorCounters {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused_full: AtomicU64,
     pub(crate) refused_closed: AtomicU64,
+    /// Texts cut before they entered the queue; the ledger shows them with the assembler's.
+    pub(crate) truncated_values: AtomicU64,
 }
 
 impl DoorCounters {

@@ -182,7 +182,7 @@ impl Pipeline {
             });
         }
         let interest = outlets.iter().fold(SignalSet::NONE, |union, outlet| union | outlet.interest);
-        let gate = Arc::new(Gate::new(config.queue_slots, config.queue_bytes, interest));
+        let gate = Arc::new(Gate::new(&config, interest));
         let shared = Arc::new(Shared {
             gate,
             assembler: Mutex::new(AssemblerCounts::default()),

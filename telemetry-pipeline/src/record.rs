@@ -5,7 +5,7 @@ use telemetry_core::{
     Timestamp, TraceId, Ttl, UnstructuredLog,
 };
 
-use crate::assembler::Input;
+use crate::assembler::{Input, limits};
 
 /// One slot of the queue. Events lie flat in it; what is rare or large is boxed.
 #[derive(Debug)]
@@ -86,6 +86,26 @@ impl Record {
             Self::Boxed(boxed) => *boxed,
         };
         Input::Event { event, ttl }
+    }
+
+    /// Cuts texts at `max` bytes, so that one enormous value does not use up the budget of all; says how
+    /// many.
+    #[cold]
+    pub(crate) fn truncate(&mut self, max: usize) -> u64 {
+        match self {
+            Self::Start { name, attributes, .. } => {
+                limits::truncate(name, max) + limits::truncate_values(attributes, max)
+            }
+            Self::End { attributes, .. } => limits::truncate_values(attributes, max),
+            Self::Log { message, attributes, .. } => {
+                limits::truncate(message, max) + limits::truncate_values(attributes, max)
+            }
+            Self::Boxed(boxed) => match &mut boxed.0 {
+                Event::Metric(metric) => limits::truncate_values(&mut metric.attributes, max),
+                Event::StructuredLog(log) => limits::truncate_values(&mut log.attributes, max),
+                Event::UnstructuredLog(log) => limits::truncate_values(&mut log.attributes, max),
+            },
+        }
     }
 
     /// Bytes of payload, for the budget; texts known at compile time count as well.

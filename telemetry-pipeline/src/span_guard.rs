@@ -41,6 +41,8 @@ pub struct SpanGuard {
     status: SpanStatus,
     panicking: bool,
     attributes: Vec<(Text, Value)>,
+    /// What a remote caller handed down, for calls to further processes.
+    trace_state: Option<Arc<str>>,
 }
 
 impl SpanGuard {
@@ -69,7 +71,16 @@ impl SpanGuard {
             )
         });
         let panicking = std::thread::panicking();
-        Self { gate, key, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
+        Self {
+            gate,
+            key,
+            anchor,
+            live,
+            status: SpanStatus::Ok,
+            panicking,
+            attributes: Vec::new(),
+            trace_state: None,
+        }
     }
 
     /// The way to the engine, if the start was accepted.
@@ -82,9 +93,22 @@ impl SpanGuard {
         self.key
     }
 
-    /// The W3C `traceparent` for a request to another process.
+    pub(crate) fn with_tracestate(mut self, trace_state: Option<Arc<str>>) -> Self {
+        self.trace_state = trace_state;
+        self
+    }
+
+    /// The W3C `traceparent` for a request to another process. Its flag says whether the trace is
+    /// sampled.
     pub fn traceparent(&self) -> String {
-        TraceParent { parent: self.key, sampled: true }.to_string()
+        let sampled = self.gate.gate().is_none_or(|gate| gate.sampling.keeps(self.key.trace_id));
+        TraceParent { parent: self.key, sampled }.to_string()
+    }
+
+    /// The W3C `tracestate` that goes with it: that of the caller whose trace this span or, by
+    /// [`SpanGuard::child`], one above it continues. One that is not W3C's form is not handed on.
+    pub fn tracestate(&self) -> Option<&str> {
+        self.trace_state.as_deref()
     }
 
     /// Makes this the current span of the thread until the returned guard is dropped.
@@ -95,6 +119,7 @@ impl SpanGuard {
     /// Starts a span below this one.
     pub fn child(&self, name: impl Into<Text>, attributes: Attributes) -> Self {
         Self::start(self.gate.gate(), name.into(), Some(self.key), attributes)
+            .with_tracestate(self.trace_state.clone())
     }
 
     /// Logs a line in this span.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use telemetry_core::{Attributes, Event, EventContext, SignalSet, SpanKey, Text, TraceStore, Ttl};
+use telemetry_core::{Attributes, Event, EventContext, SignalSet, SpanKey, Text, TraceStore, Ttl, Value};
 use tokio::sync::oneshot;
 
 use crate::assembler::AssemblerCounts;
@@ -13,6 +13,7 @@ use crate::lane::Gate;
 use crate::ledger::{Ledger, SinkCounters, SinkState};
 use crate::receipt::{Receipt, receipt};
 use crate::record::Record;
+use crate::traceparent::is_trace_state;
 use crate::{SpanGuard, Submission, SubmitError, TraceParent, current_span};
 
 /// The door of the pipeline: a cheap clone, all that instrumented code holds.
@@ -171,15 +172,19 @@ impl Telemetry {
     }
 
     /// Continues a trace that another process began: a span below the caller's (W3C Trace Context).
+    /// An attribute `tracestate` is the caller's header of that name;
+    /// [`SpanGuard::tracestate`] hands it on.
     pub fn continue_trace(
         &self,
         remote: TraceParent,
         name: impl Into<Text>,
         attributes: Attributes,
     ) -> SpanGuard {
+        let state = attributes.get("tracestate").and_then(Value::as_str).filter(|text| is_trace_state(text));
+        let state = state.map(Arc::from);
         let header = (Text::Borrowed("traceparent"), remote.to_string().into());
         let attributes = attributes.into_iter().chain([header]).collect();
-        SpanGuard::start(self.gate(), name.into(), Some(remote.parent), attributes)
+        SpanGuard::start(self.gate(), name.into(), Some(remote.parent), attributes).with_tracestate(state)
     }
 
     /// Waits, at most `within`, until everything logged before is as durable as each sink can make it.
@@ -204,8 +209,9 @@ impl Telemetry {
     /// What became of everything logged so far.
     pub fn ledger(&self) -> Ledger {
         let Some(shared) = &self.0 else { return Ledger::default() };
-        let assembler = *shared.assembler.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut assembler = *shared.assembler.lock().unwrap_or_else(PoisonError::into_inner);
         let mut door = shared.gate.door.read();
+        assembler.truncated_values += shared.gate.door.truncated_values.load(Ordering::Relaxed);
         door.accepted = assembler.inputs;
         Ledger { door, assembler, sinks: shared.sinks.iter().map(|sink| sink.read()).collect() }
     }

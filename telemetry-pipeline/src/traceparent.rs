@@ -1,4 +1,4 @@
-//! W3C Trace Context: the `traceparent` header and attribute.
+//! W3C Trace Context: the headers and attributes `traceparent` and `tracestate`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -63,6 +63,35 @@ impl fmt::Display for TraceParent {
     }
 }
 
+/// Whether a `tracestate` may be handed on (W3C Trace Context, section 3.3): at most 32 members
+/// `key=value` of the allowed characters, none twice.
+pub(crate) fn is_trace_state(text: &str) -> bool {
+    const MAX_MEMBERS: usize = 32;
+    let members =
+        text.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty());
+    let mut keys = Vec::new();
+    for member in members {
+        let Some((key, value)) = member.split_once('=') else { return false };
+        if keys.len() == MAX_MEMBERS || keys.contains(&key) || !is_key(key) || !is_value(value) {
+            return false;
+        }
+        keys.push(key);
+    }
+    !keys.is_empty()
+}
+
+fn is_key(key: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@');
+    key.len() <= 256
+        && key.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
+        && key.bytes().all(allowed)
+}
+
+fn is_value(value: &str) -> bool {
+    let allowed = |byte: u8| matches!(byte, b' '..=b'~') && byte != b',' && byte != b'=';
+    !value.is_empty() && value.len() <= 256 && value.bytes().all(allowed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +114,19 @@ mod tests {
         assert!(
             format!("01-{trace}-{span}-00-more").parse::<TraceParent>().is_ok_and(|parent| !parent.sampled)
         );
+    }
+
+    #[test]
+    fn a_tracestate_is_handed_on_only_in_its_form() {
+        let many =
+            |members: usize| (0..members).map(|number| format!("v{number}=1")).collect::<Vec<_>>().join(",");
+        for text in ["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "a=1 , b=2,", "0tenant@vendor=x y", &many(32)]
+        {
+            assert!(is_trace_state(text), "{text}");
+        }
+        let long = format!("a={}", "x".repeat(257));
+        for text in ["", " , ", "a", "a=", "=1", "A=1", "a=1,a=2", "a=1\r\nx: y", "a=ä", &many(33), &long] {
+            assert!(!is_trace_state(text), "{text}");
+        }
     }
 }

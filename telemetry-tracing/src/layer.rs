@@ -100,10 +100,13 @@ impl TelemetryLayer {
             failed = takes_failure(&mut fields);
             let header = fields.get("traceparent").and_then(Value::as_str);
             remote = header.and_then(|header| header.parse::<TraceParent>().ok());
+            if remote.is_some() {
+                fields.take("traceparent");
+            }
         }
         let attributes = fields.into_attributes();
         let mut guard = match (remote, parent) {
-            (Some(remote), _) => self.telemetry.span_below(remote.parent, name, attributes),
+            (Some(remote), _) => self.telemetry.continue_trace(remote, name, attributes),
             (None, Some(parent)) => self.telemetry.span_below(parent, name, attributes),
             (None, None) => self.telemetry.root_span(name, attributes),
         };

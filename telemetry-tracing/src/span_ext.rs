@@ -22,6 +22,10 @@ pub trait SpanExt {
 
     /// The W3C `traceparent` for a request to another process; `None` as for [`SpanExt::key`].
     fn traceparent(&self) -> Option<String>;
+
+    /// The W3C `tracestate` that goes with it: that of the caller whose trace this span or one above it
+    /// continues.
+    fn tracestate(&self) -> Option<String>;
 }
 
 impl SpanExt for Span {
@@ -31,6 +35,17 @@ impl SpanExt for Span {
 
     fn traceparent(&self) -> Option<String> {
         traced(self, |traced| traced.guard.traceparent())
+    }
+
+    fn tracestate(&self) -> Option<String> {
+        let found = self.with_subscriber(|(id, dispatch)| {
+            let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
+            span.scope().find_map(|span| {
+                let extensions = span.extensions();
+                extensions.get::<Traced>()?.guard.tracestate().map(str::to_owned)
+            })
+        });
+        found.flatten()
     }
 }
 

@@ -49,7 +49,7 @@ impl Default for AssemblerConfig {
 }
 
 /// Cuts text at `max` bytes, at a character's border; says how often: never or once.
-pub(super) fn truncate(text: &mut Text, max: usize) -> u64 {
+pub(crate) fn truncate(text: &mut Text, max: usize) -> u64 {
     if text.len() <= max {
         return 0;
     }
@@ -65,7 +65,7 @@ pub(super) fn truncate(text: &mut Text, max: usize) -> u64 {
 }
 
 /// Cuts text values at `max` bytes; says how many.
-pub(super) fn truncate_values(attributes: &mut Attributes, max: usize) -> u64 {
+pub(crate) fn truncate_values(attributes: &mut Attributes, max: usize) -> u64 {
     let too_long = |value: &Value| value.as_str().is_some_and(|text| text.len() > max);
     if !attributes.iter().any(|(_, value)| too_long(value)) {
         return 0;

@@ -7,7 +7,7 @@ mod aged;
 mod alias;
 mod counts;
 mod leaving;
-mod limits;
+pub(crate) mod limits;
 mod received;
 mod sampling;
 #[cfg(test)]

@@ -14,7 +14,9 @@ fn a_remote_trace_is_continued_and_handed_on() {
     let delivered = traced(|| {
         let span = tracing::info_span!("request", traceparent = HEADER, tracestate = "vendor=1");
         let _entered = span.enter();
-        onwards = tracing::info_span!("call").traceparent();
+        let call = tracing::info_span!("call");
+        onwards = call.traceparent();
+        assert_eq!(call.tracestate().as_deref(), Some("vendor=1"));
     });
     let (request, call) = (delivered.span("request"), delivered.span("call"));
     assert_eq!(request.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
