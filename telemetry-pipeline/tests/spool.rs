@@ -23,6 +23,8 @@ enum Health {
     Down,
     /// Takes one signal of a batch, then can't.
     TakesOne,
+    /// Takes half of a batch, then can't for a moment.
+    TakesHalf,
     /// Never answers.
     Hangs,
     /// Ends the sink.
@@ -79,6 +81,11 @@ impl Sink for ToDestination {
                 take(1);
                 Err(SinkError::retry("one is enough").stored(1).after(Duration::from_secs(3_600)))
             }
+            Health::TakesHalf => {
+                let half = batch.len().div_ceil(2);
+                take(half);
+                Err(SinkError::retry("half is enough").stored(half).after(Duration::from_millis(1)))
+            }
             Health::Hangs => std::future::pending().await,
             Health::Gone => Err(SinkError::close("gone")),
         }
@@ -131,8 +138,12 @@ fn start(destination: &Arc<Destination>, folder: &Path) -> Pipeline {
     try_start(destination, folder, "64MiB").unwrap()
 }
 
-/// Logs so many numbered lines, at a pace that the worker keeps up with.
+/// Logs numbered lines, at a pace that the worker keeps up with. The numbers begin at zero with the run.
 fn log(telemetry: &Telemetry, numbers: std::ops::Range<usize>) {
+    log_from(telemetry, 0, numbers);
+}
+
+fn log_from(telemetry: &Telemetry, first_of_run: usize, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let event = Event::log(Severity::Info, number.to_string()).with_attributes(attrs! { "n" => 7.0 });
         let ttl = Ttl::from_seconds(number as u64 + 1).unwrap();
@@ -141,7 +152,7 @@ fn log(telemetry: &Telemetry, numbers: std::ops::Range<usize>) {
             // Not more than fits into memory at once.
             wait_until(telemetry, |sink| {
                 let in_memory = sink.pending - sink.spooled.min(sink.pending);
-                sink.accepted > number as u64 && (in_memory < 700 || sink.dropped > 0)
+                sink.accepted > (number - first_of_run) as u64 && (in_memory < 700 || sink.dropped > 0)
             });
         }
     }
@@ -372,6 +383,41 @@ fn a_sink_that_ends_leaves_its_spool_for_the_next_start() {
     let pipeline = start(&destination, folder.path());
     assert_eq!(destination.wait_for(usize::try_from(pending).unwrap()).len() as u64, pending);
     drop(pipeline);
+}
+
+#[test]
+fn whatever_the_destination_does_all_arrives_once_and_in_order() {
+    const RUNS: usize = 4;
+    const LOGS: usize = 600;
+    for seed in 0..6_u64 {
+        let folder = tempfile::tempdir().unwrap();
+        let destination = Destination::new(Health::Up);
+        let mut random = seed;
+        let mut health = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            [Health::Up, Health::Down, Health::TakesHalf, Health::Down][(random >> 33) as usize % 4]
+        };
+        for run in 0..RUNS {
+            let pipeline = start(&destination, folder.path());
+            for part in 0..6 {
+                destination.set(health());
+                let first = run * LOGS + part * 100;
+                log_from(&pipeline.telemetry(), run * LOGS, first..first + 100);
+            }
+            let report = pipeline.shutdown(Duration::from_millis(500));
+            let (_, failed, dropped, pending) = counted(&report.ledger.sinks[0]);
+            assert_eq!(
+                (failed, dropped, report.ledger.sinks[0].spooled),
+                (0, 0, pending),
+                "seed {seed} run {run}"
+            );
+        }
+        destination.set(Health::Up);
+        let pipeline = start(&destination, folder.path());
+        let arrived = numbers(&destination.wait_for(RUNS * LOGS));
+        assert_eq!(arrived, (0..RUNS * LOGS).collect::<Vec<_>>(), "seed {seed}");
+        drop(pipeline);
+    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
