@@ -93,7 +93,8 @@ async fn request(telemetry: Telemetry, number: usize) {
 const REQUESTS: usize = 2_000;
 
 fn requests_do_not_mix(run: impl FnOnce(Telemetry)) {
-    let running = start(PipelineConfig::default());
+    // Room for all of them, should the engine get no processor meanwhile.
+    let running = start(PipelineConfig { queue_slots: 1 << 16, ..PipelineConfig::default() });
     run(running.telemetry());
     let (signals, ledger) = running.finish();
     assert_eq!((ledger.door.refused_full, ledger.assembler.late), (0, 0), "{ledger:?}");

@@ -18,7 +18,9 @@ impl Captured {
     pub(crate) fn start() -> Self {
         let (sink, seen) = CaptureSink::new();
         let spec = SinkSpec { entry: &READY_MADE, context: ready_made(sink.built()) };
-        let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
+        // Room for everything, should the engine get no processor meanwhile.
+        let config = PipelineConfig { queue_slots: 1 << 16, ..PipelineConfig::default() };
+        let pipeline = Pipeline::start(vec![spec], config).unwrap();
         Self { pipeline, seen }
     }
 
