@@ -33,6 +33,8 @@ from llama_stack.providers.utils.telemetry.sqlite_trace_store import SQLiteTrace
 REFERENCE_DB, OUR_DB, URL = sys.argv[1:]
 theirs, ours = SQLiteTraceStore(REFERENCE_DB), SQLiteTraceStore(OUR_DB)
 ALL = 100_000
+# Where a span has no attribute of that name these are its own: Llama Stack knows no such thing.
+BUILT_IN = {"name", "status", "kind", "service_name", "duration_ms", "span_id", "trace_id"}
 checks = 0
 
 
@@ -99,6 +101,8 @@ async def traces():
         found = {trace(t) for t in await theirs.query_traces(condition, limit=ALL)}
         what = f"{key} {op} {value!r}"
         same(found, known(map(trace, await ours.query_traces(condition, limit=ALL))), what)
+        if key in BUILT_IN:
+            continue
         body = {"attribute_filters": [{"key": key, "op": op, "value": value}], "limit": -1}
         same(found, known(map(trace, http("/traces", body)["data"])), what + " by HTTP")
     for order in (["start_time"], ["-start_time"], ["end_time", "trace_id"]):
@@ -111,7 +115,11 @@ async def traces():
 
 
 async def trees(listed):
-    for trace_id, root, start, end in listed:
+    several = "SELECT trace_id FROM spans GROUP BY trace_id HAVING count(*) > 1"
+    several = {row[0] for row in sqlite3.connect(REFERENCE_DB).execute(several)}
+    # Most traces are one span of the same kind: some of them are enough.
+    some = set(sorted(listed)[::15]) | {t for t in listed if t[0] in several}
+    for trace_id, root, start, end in some:
         same(trace(await theirs.get_trace(trace_id)), trace(await ours.get_trace(trace_id)), trace_id)
         same((trace_id, root, start, end), trace(http(f"/traces/{trace_id}")), f"{trace_id} by HTTP")
         for arguments in ({}, {"max_depth": 1}, {"attributes_to_return": ["session_id", "n"]}):
