@@ -10,7 +10,8 @@ use telemetry_core::{
     Batch, BuiltSink, Event, LogBody, LogRecord, OptionValue, Options, RunId, Severity, Signal, SignalSet,
     Sink, SinkContext, SinkEntry, SinkError, SinkOptions, SpoolOptions, Ttl, Written, attrs,
 };
-use telemetry_pipeline::{Pipeline, PipelineConfig, SinkLedger, SinkSpec, Submission, Telemetry};
+use telemetry_pipeline::{Pipeline, PipelineConfig, Receipt, SinkLedger, SinkSpec, Submission, Telemetry};
+use telemetry_testkit::MemoryStore;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -114,12 +115,24 @@ static SPOOLED: SinkEntry = SinkEntry {
                 spool: SpoolOptions::read(&context.options, "spooled").unwrap(),
                 ..SinkOptions::default()
             };
-            Ok(BuiltSink::new(ToDestination(destination), SignalSet::LOG).with_options(options))
+            let built = BuiltSink::new(ToDestination(destination), SignalSet::LOG).with_options(options);
+            let is_store = context.options.flag("is_store").unwrap().unwrap_or(false);
+            // Nobody asks it anything: that it is there makes receipts wait.
+            Ok(if is_store { built.with_store(Arc::new(MemoryStore::new("test"))) } else { built })
         })
     },
 };
 
 fn try_start(destination: &Arc<Destination>, folder: &Path, size: &str) -> Result<Pipeline, String> {
+    try_start_as(destination, folder, size, false)
+}
+
+fn try_start_as(
+    destination: &Arc<Destination>,
+    folder: &Path,
+    size: &str,
+    is_store: bool,
+) -> Result<Pipeline, String> {
     let mut destinations = DESTINATIONS.lock().unwrap();
     destinations.push(Arc::clone(destination));
     let number = i64::try_from(destinations.len() - 1).unwrap();
@@ -128,6 +141,7 @@ fn try_start(destination: &Arc<Destination>, folder: &Path, size: &str) -> Resul
         ("destination", OptionValue::Integer(number)),
         ("spool_path", OptionValue::Text(folder.to_str().unwrap().to_owned())),
         ("spool_size", OptionValue::Text(size.to_owned())),
+        ("is_store", OptionValue::Flag(is_store)),
     ]);
     let context = SinkContext { service_name: "test".into(), options, run: RunId(1) };
     Pipeline::start(vec![SinkSpec { entry: &SPOOLED, context }], PipelineConfig::default())
@@ -147,7 +161,7 @@ fn log_from(telemetry: &Telemetry, first_of_run: usize, numbers: std::ops::Range
     for number in numbers {
         let event = Event::log(Severity::Info, number.to_string()).with_attributes(attrs! { "n" => 7.0 });
         let ttl = Ttl::from_seconds(number as u64 + 1).unwrap();
-        telemetry.submit(vec![Submission::Event { event, ttl }]).unwrap().wait(DEADLINE).unwrap();
+        submit(telemetry, event, ttl).wait(DEADLINE).unwrap();
         if number % 20 == 19 {
             // Not more than fits into memory at once.
             wait_until(telemetry, |sink| {
@@ -156,6 +170,10 @@ fn log_from(telemetry: &Telemetry, first_of_run: usize, numbers: std::ops::Range
             });
         }
     }
+}
+
+fn submit(telemetry: &Telemetry, event: Event, ttl: Ttl) -> Receipt {
+    telemetry.submit(vec![Submission::Event { event, ttl }]).unwrap()
 }
 
 fn sink(telemetry: &Telemetry) -> SinkLedger {
@@ -383,6 +401,35 @@ fn a_sink_that_ends_leaves_its_spool_for_the_next_start() {
     let pipeline = start(&destination, folder.path());
     assert_eq!(destination.wait_for(usize::try_from(pending).unwrap()).len() as u64, pending);
     drop(pipeline);
+}
+
+#[test]
+fn a_receipt_waits_until_the_store_has_what_was_on_disk() {
+    for recovers in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Destination::new(Health::Down);
+        let pipeline = try_start_as(&store, folder.path(), "64MiB", true).unwrap();
+        let telemetry = pipeline.telemetry();
+        let logged = Event::log(Severity::Info, "0");
+        let receipt = submit(&telemetry, logged.clone(), Ttl::default());
+        for number in 1..2_000_u64 {
+            telemetry.log_event(logged.clone());
+            if number % 20 == 19 {
+                let in_memory = |sink: &SinkLedger| sink.pending - sink.spooled.min(sink.pending);
+                wait_until(&telemetry, |sink| sink.accepted > number && in_memory(sink) < 700);
+            }
+        }
+        wait_until(&telemetry, |sink| sink.accepted == 2_000 && sink.spooled > 1_000);
+        if recovers {
+            store.set(Health::Up);
+            assert_eq!(receipt.wait(DEADLINE), Ok(()));
+            assert_eq!(store.wait_for(2_000).len(), 2_000);
+        } else {
+            let report = pipeline.shutdown(Duration::from_millis(500));
+            assert_eq!(report.ledger.sinks[0].spooled, 2_000, "stored later");
+            assert!(receipt.wait(DEADLINE).is_err(), "but not yet");
+        }
+    }
 }
 
 #[test]
