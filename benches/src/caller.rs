@@ -129,7 +129,7 @@ pub(crate) fn pause() {
 }
 
 /// The same, and on a busy machine longer: so that the next burst finds the room a program would have.
-fn pause_until_delivered(telemetry: &Telemetry) {
+pub(crate) fn pause_until_delivered(telemetry: &Telemetry) {
     let deadline = Instant::now() + DEADLINE;
     loop {
         pause();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use opentelemetry::trace::TracerProvider as _;
@@ -14,8 +14,11 @@ use telemetry_pipeline::Telemetry;
 use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::caller::{BURST, BURSTS, OURS, counting_pipeline, dense, flush, pause};
+use crate::caller::{BURST, BURSTS, OURS, counting_pipeline, dense, flush, pause, pause_until_delivered};
 use crate::table::line;
+
+/// Spans that may wait for OpenTelemetry's exporter: as much as our queue has room for.
+const ROOM: u64 = 16_384;
 
 /// Counts the spans that OpenTelemetry exports.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +69,9 @@ pub(crate) fn ours(telemetry: Telemetry) -> Dispatch {
 
 /// tracing-opentelemetry with a batch processor, with as much room as our queue has.
 pub(crate) fn opentelemetry(exporter: Arc<AtomicU64>) -> (Dispatch, SdkTracerProvider) {
-    let room = BatchConfigBuilder::default().with_max_queue_size(16_384).build();
+    let room = BatchConfigBuilder::default()
+        .with_max_queue_size(usize::try_from(ROOM).unwrap_or(usize::MAX))
+        .build();
     let processor = BatchSpanProcessor::builder(Exporter(exporter)).with_batch_config(room).build();
     let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("bench"));
@@ -93,10 +98,25 @@ pub(crate) fn run() -> Result<()> {
         let _guard = root.set_local_parent();
         under(&fastrace_layer, burst);
     };
+    let logged = AtomicU64::new(0);
+    let burst_of_theirs = || {
+        under(&theirs, burst);
+        logged.fetch_add(BURST, Ordering::Relaxed);
+    };
+    // On a busy machine longer: so that the next burst finds room in their queue, too.
+    let settle = || {
+        pause();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while exported.load(Ordering::Relaxed) + ROOM / 2 < logged.load(Ordering::Relaxed)
+            && Instant::now() < deadline
+        {
+            pause();
+        }
+    };
     println!("the same through `tracing`, ns per span, all delivered");
     for threads in [1, 2] {
-        let figure = dense(threads, || under(&ours, burst), pause);
-        let peer = dense(threads, || under(&theirs, burst), pause);
+        let figure = dense(threads, || under(&ours, burst), || pause_until_delivered(&telemetry));
+        let peer = dense(threads, burst_of_theirs, settle);
         let other = dense(threads, burst_of_fastrace, pause);
         let what = format!("dense, {threads} thread(s); promise <= 0.5");
         line(&what, figure, "ns", "tracing-opentelemetry", peer);

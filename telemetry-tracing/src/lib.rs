@@ -65,6 +65,11 @@
 //! span entered by `tracing` is also [`telemetry_pipeline::current_span`], so events, span guards and
 //! `tracing` mix freely.
 //!
+//! # Content
+//!
+//! Fields that hold what people and models said, such as `input`, `output` or `gen_ai.input.messages`, are
+//! dropped unless the pipeline's `content` says otherwise; see [`telemetry_pipeline::Redaction`].
+//!
 //! # Filters
 //!
 //! The layer takes filters as every layer does, `layer(telemetry).with_filter(LevelFilter::INFO)`. A span

@@ -43,9 +43,10 @@ pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
     };
     command::run(command.args(arguments))?;
     if bench == Bench::Caller {
+        let build = ["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches"];
+        command::run(cargo(&build).args(["--", "through-tracing"]))?;
         // In a build of its own: an allocator that counts would slow the rest down.
-        let counting = ["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches"];
-        command::run(cargo(&counting).args(["--features", "count-allocations", "--", "allocations"]))?;
+        command::run(cargo(&build).args(["--features", "count-allocations", "--", "allocations"]))?;
     }
     Ok(())
 }
