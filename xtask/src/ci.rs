@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::command::{self, cargo};
-use crate::{examples, features, integration, linkage, tidy};
+use crate::{api, examples, features, integration, linkage, tidy};
 
 /// A step of CI: its name and what it does.
 type Step<'a> = (&'a str, &'a dyn Fn() -> Result<()>);
@@ -13,11 +13,12 @@ type Step<'a> = (&'a str, &'a dyn Fn() -> Result<()>);
 pub(crate) fn run(full: bool) -> Result<()> {
     let everything_real = || integration::run(None, full);
     let linked = || linkage::run(full);
-    let steps: [Step<'_>; 7] = [
+    let steps: [Step<'_>; 8] = [
         ("tidy", &tidy::run),
         ("lint", &lint),
         ("test", &test),
         ("examples", &examples::run),
+        ("api", &|| api::run(false)),
         ("features", &features::run),
         ("linkage", &linked),
         ("integration", &everything_real),

@@ -1,6 +1,7 @@
 //! Every chore of the workspace, and all that CI runs: `cargo xtask --help`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
 
+mod api;
 mod bench;
 mod ci;
 mod command;
@@ -41,6 +42,12 @@ enum Task {
     Examples,
     /// Build every combination of the provider's features and check which sinks each has
     Features,
+    /// Compare the public API with what is stored in api/
+    Api {
+        /// Store it as it is now
+        #[arg(long)]
+        update: bool,
+    },
     /// Check the house rules: dependencies, file sizes, contract cases, names in ARCHITECTURE.md
     Tidy,
     /// Begin a new sink: a crate that compiles and keeps the whole contract
@@ -85,6 +92,7 @@ fn main() -> ExitCode {
         Task::Lint => ci::lint(),
         Task::Examples => examples::run(),
         Task::Features => features::run(),
+        Task::Api { update } => api::run(update),
         Task::Tidy => tidy::run(),
         Task::NewSink { name, path } => new_sink::run(&name, path.as_deref()),
         Task::Linkage { full } => linkage::run(full),

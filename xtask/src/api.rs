@@ -1,0 +1,114 @@
+//! The public API of the crates that third parties build on, as stored in `api/`.
+//!
+//! A change that breaks a sink somewhere else cannot slip in: it shows as a change of these files.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use public_api::Builder;
+use telemetry_tests::target_dir;
+
+use crate::command::{self, cargo};
+
+/// What a sink, a store or an instrumented program is written against.
+const CRATES: [&str; 4] = ["telemetry-core", "telemetry-pipeline", "telemetry-provider", "telemetry-testkit"];
+/// The form of rustdoc's JSON differs between releases.
+const MADE_WITH: &str = "rustc 1.95.";
+/// Crates whose types may stand in the core's signatures.
+const NAMED_BY_THE_CORE: [&str; 10] = [
+    "alloc",
+    "core",
+    "std",
+    "telemetry_core",
+    "serde",
+    "serde_core",
+    "futures_core",
+    // JSON text that was read, on its way to events.
+    "serde_json",
+    // The macros of `Sink` and `register_sink!` name them.
+    "async_trait",
+    "inventory",
+];
+
+/// Compares the public API with what is stored, or stores it.
+pub(crate) fn run(update: bool) -> Result<()> {
+    let rustc = command::output(Command::new("rustc").arg("--version"))?;
+    if !rustc.starts_with(MADE_WITH) {
+        let reason = format!("the listing is made with {MADE_WITH}, this is {}", rustc.trim());
+        ensure!(!update && std::env::var_os("CI").is_none(), reason);
+        println!("skipped: {reason}");
+        return Ok(());
+    }
+    let folder = command::root().join("api");
+    let mut findings = Vec::new();
+    for name in CRATES {
+        let listing = listing(name)?;
+        if name == "telemetry-core" {
+            findings.extend(foreign(&listing).into_iter().map(|krate| {
+                format!("a type of `{krate}` stands in telemetry-core's signatures: sinks would depend on its version")
+            }));
+        }
+        let stored = folder.join(format!("{name}.txt"));
+        if update {
+            std::fs::create_dir_all(&folder)?;
+            std::fs::write(&stored, listing).with_context(|| format!("cannot write {}", stored.display()))?;
+        } else {
+            findings.extend(differences(&stored, &listing)?);
+        }
+        println!("{} {name}", if update { "stored" } else { "read  " });
+    }
+    if findings.is_empty() {
+        return Ok(());
+    }
+    bail!("{}\nif this is meant, and CHANGELOG.md tells it: cargo xtask api --update", findings.join("\n"))
+}
+
+/// Every public item, one per line, without what derives and blanket implementations add.
+fn listing(name: &str) -> Result<String> {
+    // The JSON form of rustdoc is there for tools, but not declared stable.
+    let mut rustdoc = cargo(&["rustdoc", "--quiet", "--lib", "--package", name, "--all-features", "--"]);
+    let rustdoc = rustdoc.args(["-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow"]);
+    command::run(rustdoc.env("RUSTC_BOOTSTRAP", "1"))?;
+    let json = target_dir().join(format!("doc/{}.json", name.replace('-', "_")));
+    let api = Builder::from_rustdoc_json(json)
+        .omit_blanket_impls(true)
+        .omit_auto_trait_impls(true)
+        .omit_auto_derived_impls(true)
+        .build()
+        .with_context(|| format!("rustdoc's JSON of {name} cannot be read"))?;
+    Ok(api.to_string())
+}
+
+/// The lines that are only here or only there.
+fn differences(stored: &Path, listing: &str) -> Result<Vec<String>> {
+    let text =
+        std::fs::read_to_string(stored).with_context(|| format!("cannot read {}", stored.display()))?;
+    let (was, is): (BTreeSet<_>, BTreeSet<_>) = (text.lines().collect(), listing.lines().collect());
+    let gone = was.difference(&is).map(|line| format!("- {line}"));
+    let new = is.difference(&was).map(|line| format!("+ {line}"));
+    Ok(gone.chain(new).collect())
+}
+
+/// Crates that are named in the listing's paths and should not be.
+fn foreign(listing: &str) -> BTreeSet<&str> {
+    let of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let paths = listing.split(|c| !of_path(c)).filter(|path| !path.starts_with(':'));
+    let krates = paths.filter_map(|path| path.split_once("::")).map(|(first, _)| first);
+    krates
+        .filter(|first| first.starts_with(|c: char| c.is_lowercase()) && !NAMED_BY_THE_CORE.contains(first))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::foreign;
+
+    #[test]
+    fn a_foreign_crate_in_a_signature_is_named() {
+        let listing =
+            "pub fn telemetry_core::Text::new(std::time::Duration) -> chrono::DateTime<Utc>\nSelf::Err";
+        assert_eq!(foreign(listing).into_iter().collect::<Vec<_>>(), ["chrono"]);
+    }
+}
