@@ -12,6 +12,7 @@ use telemetry_core::{
 };
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
 
+use crate::cpu;
 use crate::table::line;
 
 /// Spans per burst: short enough for the queue, so that none is refused.
@@ -79,12 +80,6 @@ fn one_of_theirs() {
     fastrace::local::LocalSpan::add_event(fastrace::Event::new("prompt received"));
 }
 
-/// Processor time of this thread so far: what it costs the caller, whatever else runs on its core.
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
-}
-
 /// Nanoseconds per span on each of `threads` threads, bursts timed, the pauses between them not.
 pub(crate) fn dense(threads: usize, burst: impl Fn() + Sync, settle: impl Fn() + Sync) -> f64 {
     let barrier = Barrier::new(threads);
@@ -92,9 +87,9 @@ pub(crate) fn dense(threads: usize, burst: impl Fn() + Sync, settle: impl Fn() +
         let mut spent = Duration::ZERO;
         for _ in 0..BURSTS {
             barrier.wait();
-            let started = cpu_time();
+            let started = cpu::of_thread();
             burst();
-            spent += cpu_time().saturating_sub(started);
+            spent += cpu::of_thread().saturating_sub(started);
             barrier.wait();
             settle();
         }

@@ -7,6 +7,8 @@
 #[cfg(feature = "count-allocations")]
 mod allocations;
 mod caller;
+mod cpu;
+mod fan_out;
 mod http;
 mod otlp_receive;
 mod otlp_send;
@@ -34,6 +36,8 @@ enum Bench {
     /// Allocations of a span on the caller's thread
     #[cfg(feature = "count-allocations")]
     Allocations,
+    /// Cost of one more sink, per signal
+    FanOut,
     /// Spans into SQLite, durable, beside plain rows; then queries
     Sqlite {
         /// How many spans
@@ -79,6 +83,7 @@ fn main() -> anyhow::Result<()> {
         Bench::ThroughTracing => through_tracing::run(),
         #[cfg(feature = "count-allocations")]
         Bench::Allocations => allocations::run(),
+        Bench::FanOut => fan_out::run(),
         Bench::Sqlite { spans } => sqlite::run(spans),
         Bench::Purge { spans } => purge::run(spans),
         Bench::Http { program, seconds } => http::run(program, seconds),

@@ -11,6 +11,8 @@ use crate::command::{self, cargo};
 pub(crate) enum Bench {
     /// Cost of a span on the caller's thread, beside fastrace and tracing-opentelemetry; its allocations
     Caller,
+    /// Cost of one more sink, per signal, with 4 and 16 that do nothing
+    FanOut,
     /// Spans into SQLite and queries, beside plain rows
     Sqlite,
     /// Writes while a million spans expire, and the disk space that comes back
@@ -31,6 +33,7 @@ pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
         cargo(&["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches", "--"]);
     match bench {
         Bench::Caller => command.arg("caller"),
+        Bench::FanOut => command.arg("fan-out"),
         Bench::Sqlite => command.arg("sqlite"),
         Bench::Purge => command.arg("purge"),
         Bench::OtlpSend => command.arg("otlp-send"),
