@@ -1,7 +1,9 @@
 //! Logs and measurements.
 
+use std::collections::HashSet;
+
 use sqlx::{Row as _, SqliteConnection};
-use telemetry_core::{LogBody, MetricPoint, MetricValue, StreamMark, canonical_name};
+use telemetry_core::{LogBody, LogRecord, MetricPoint, MetricValue, SpanKey, StreamMark, canonical_name};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::plan::Plan;
@@ -40,18 +42,25 @@ impl Statements {
     }
 
     /// Stores the logs and measurements of a batch, numbered in the order of their arrival, and where the
-    /// streams they were counted from stand.
+    /// streams they were counted from stand. Events of spans that are `known` from an earlier batch were
+    /// stored with them.
     pub(super) async fn store(
         &self,
         db: &mut SqliteConnection,
         plan: &Plan<'_>,
         traces: &Traces,
+        known: &HashSet<SpanKey>,
         state: &mut State,
     ) -> Result<(), sqlx::Error> {
         let first = state.next_event;
         state.next_event += i64::try_from(plan.events()).unwrap_or(i64::MAX);
+        let is_new = |log: &LogRecord| {
+            matches!(log.body, LogBody::Message { .. })
+                || log.context.span_key().is_none_or(|key| !known.contains(&key))
+        };
+        let logs: Vec<_> = plan.logs.iter().filter(|(_, _, log)| known.is_empty() || is_new(log)).collect();
         self.logs
-            .execute(&mut *db, plan.logs.iter(), |values, (place, trace, log)| {
+            .execute(&mut *db, logs.into_iter(), |values, (place, trace, log)| {
                 let (severity, body) = match &log.body {
                     LogBody::Message { severity, message } => (Some(severity.code()), message),
                     LogBody::SpanEvent { name } => (None, name),

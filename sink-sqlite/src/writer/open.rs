@@ -65,7 +65,7 @@ pub(super) async fn store(
     }
     put(db, &rows, state).await?;
     let whole: Vec<(i64, &Span)> = whole.iter().map(|(trace, span)| (*trace, span)).collect();
-    statements.append(db, &whole, traces, state).await
+    statements.append(db, &whole, traces, state).await.map(drop)
 }
 
 /// The end that waits for a span, under its own ids or those its events carried.

@@ -1,9 +1,9 @@
 //! Finished spans: appended, once each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{Row as _, SqliteConnection};
-use telemetry_core::Span;
+use telemetry_core::{Span, SpanKey};
 
 use super::plan::Plan;
 use super::state::{State, carried_key, waiting_key};
@@ -22,29 +22,38 @@ impl Statements {
         Self { append: ManyRows::new(&head, SPAN_COLUMN_COUNT + 2, "") }
     }
 
-    /// Stores the spans that are whole in this batch.
+    /// Stores the spans that are whole in this batch; gives those that were stored before.
     pub(super) async fn store_finished(
         &self,
         db: &mut SqliteConnection,
         plan: &Plan<'_>,
         traces: &mut Traces,
         state: &mut State,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<HashSet<SpanKey>, sqlx::Error> {
         let spans: Vec<(i64, &Span)> =
             plan.finished.iter().map(|(place, span)| (traces.number(*place), *span)).collect();
-        self.append(db, &spans, traces, state).await
+        let first = state.next_span;
+        if self.append(&mut *db, &spans, traces, state).await? == spans.len() as u64 {
+            return Ok(HashSet::new());
+        }
+        let added =
+            sqlx::query_scalar("SELECT id FROM span_row WHERE id >= ?").bind(first).fetch_all(db).await?;
+        let added: HashSet<i64> = added.into_iter().collect();
+        let numbered = (first..).zip(&spans);
+        Ok(numbered.filter(|(id, _)| !added.contains(id)).map(|(_, (_, span))| span.key()).collect())
     }
 
-    /// Appends whole spans, given with their trace's number, and forgets their halves.
+    /// Appends whole spans, given with their trace's number, and forgets their halves. Says how many were
+    /// not there before.
     pub(super) async fn append(
         &self,
         db: &mut SqliteConnection,
         spans: &[(i64, &Span)],
         traces: &mut Traces,
         state: &mut State,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<u64, sqlx::Error> {
         if spans.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let first = state.next_span;
         let numbered = (first..).zip(spans);
@@ -67,7 +76,8 @@ impl Statements {
             }
         }
         postings::add(db, &mut state.open_block, first, spans).await?;
-        forget_halves(db, spans, traces, state).await
+        forget_halves(db, spans, traces, state).await?;
+        Ok(stored)
     }
 }
 

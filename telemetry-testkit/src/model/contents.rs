@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use telemetry_core::{
-    LogRecord, MetricPoint, Signal, Span, SpanEvent, SpanKey, SpanKind, SpanState, StreamMark, Timestamp,
-    TraceId, WaitingEnd,
+    LogBody, LogRecord, MetricPoint, Signal, Span, SpanEvent, SpanKey, SpanKind, SpanState, StreamMark,
+    Timestamp, TraceId, WaitingEnd,
 };
 
 /// Everything stored.
@@ -45,6 +45,8 @@ impl Contents {
         let stored = self.spans.get(&key);
         // A finished span is never overwritten.
         if stored.is_some_and(|stored| stored.state == SpanState::Ended) {
+            // It came by OTLP again, its events before it: they were stored with the first.
+            self.events.retain(|event| !is_repeated(event, &news.events));
             return;
         }
         let span = match (stored, news.state) {
@@ -164,6 +166,13 @@ impl Contents {
     fn lives(&self, trace: TraceId, now: Timestamp) -> bool {
         self.expires.get(&trace).is_some_and(|expires| *expires > now)
     }
+}
+
+/// Whether this is one of the span events, the very same.
+fn is_repeated(event: &SpanEvent, of_span: &[SpanEvent]) -> bool {
+    let SpanEvent::Log(log) = event else { return false };
+    matches!(log.body, LogBody::SpanEvent { .. })
+        && of_span.iter().any(|again| matches!(again, SpanEvent::Log(again) if Arc::ptr_eq(again, log)))
 }
 
 /// Whether only the end of the span is known.

@@ -76,6 +76,7 @@ macro_rules! store_cases {
             spans::an_end_under_the_submitted_trace_follows_its_span,
             spans::the_same_span_id_in_another_trace_is_another_span,
             spans::a_span_keeps_everything,
+            spans::a_whole_span_that_comes_again_changes_nothing,
             spans::query_spans_takes_matching_traces_whole,
             spans::query_spans_goes_down_to_max_depth,
             spans::query_spans_wants_all_attributes_and_returns_only_those,

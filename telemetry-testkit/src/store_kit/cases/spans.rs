@@ -1,9 +1,16 @@
 //! Spans: how their halves meet, and the spans of many traces.
 
-use telemetry_core::query::{FilterOp::Eq, SpanQuery};
-use telemetry_core::{Span, SpanKind, SpanState, SpanStatus, Timestamp, Value, attrs};
+use std::sync::Arc;
 
-use crate::signals::{at, child, end_waiting, ended, key, long, open_span, span, started, trace_id};
+use telemetry_core::query::{FilterOp::Eq, LogQuery, SpanQuery};
+use telemetry_core::{
+    EventContext, LogBody, LogRecord, Signal, Span, SpanEvent, SpanKind, SpanState, SpanStatus, Timestamp,
+    Value, attrs,
+};
+
+use crate::signals::{
+    at, child, end_waiting, ended, key, log, log_record, long, open_span, span, started, trace_id,
+};
 use crate::store_kit::Stage;
 use crate::store_kit::stage::filter;
 
@@ -137,6 +144,21 @@ pub async fn a_span_keeps_everything(stage: &mut Stage) {
     stage.write([ended(whole.clone()), ended(unset.clone())]).await;
     assert_eq!(stage.span(u128::MAX, u64::MAX).await, Some(whole));
     assert_eq!(stage.span(2, 2).await, Some(unset));
+}
+
+/// Whole spans come by OTLP, and come again when an answer got lost: with all their events, once.
+pub async fn a_whole_span_that_comes_again_changes_nothing(stage: &mut Stage) {
+    let whole = || {
+        let body = LogBody::SpanEvent { name: "first token".into() };
+        let event = Arc::new(LogRecord { body, ..log_record(EventContext::Span(key(1, 1)), 3, "") });
+        let events = vec![SpanEvent::Log(Arc::clone(&event))];
+        [Signal::Log(event), ended(Span { events, ..span(1, 1, 0, 9) })]
+    };
+    stage.write(whole()).await;
+    let new = [log(EventContext::Span(key(1, 1)), 4, "late"), ended(span(1, 2, 1, 2))];
+    stage.write(whole().into_iter().chain(new)).await;
+    assert_eq!(stage.logs(LogQuery::default()).await, ["late", "first token"]);
+    assert_eq!(stage.span_text(1, 2).await.as_deref(), Some("span ok 1..2 {}"));
 }
 
 async fn store_two_traces(stage: &mut Stage) {
