@@ -1,0 +1,50 @@
+//! A store that can't keep up: clients are told to come back, and nothing piles up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
+use telemetry_server::{Settings, router};
+use telemetry_testkit::{FaultySink, MemoryStore, Move, READY_MADE, ready_made};
+use tower::ServiceExt as _;
+
+/// A log of 10 kB.
+fn log() -> String {
+    let message = "x".repeat(10_000);
+    format!(
+        r#"{{"event": {{"type": "unstructured_log", "message": "{message}", "severity": "info", "timestamp": 0}}}}"#
+    )
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_is_answered_503_then_429_and_is_forgiven() {
+    let (sink, script) = FaultySink::new([Move::Block]);
+    let mut built = sink.built();
+    built.store = Some(Arc::new(MemoryStore::new("test")));
+    built.options.queue_bytes = 100_000;
+    let spec = SinkSpec { entry: &READY_MADE, context: ready_made(built) };
+    let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
+    let settings = Settings { ack_within: Duration::from_millis(20), ..Settings::default() };
+    let api = router(pipeline.telemetry(), &settings);
+    let post = async || {
+        let request = Request::post("/v1/telemetry/events").body(Body::from(log())).unwrap();
+        let answer = api.clone().oneshot(request).await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned()),
+        )
+    };
+    assert_eq!(post().await, (503, Some("1".to_owned())));
+    let mut refused = 0;
+    for _ in 0..100 {
+        let (status, retry_after) = post().await;
+        assert_eq!(retry_after.as_deref(), Some("1"), "{status}");
+        refused += u32::from(status == 429);
+    }
+    let pending = pipeline.telemetry().ledger().sinks[0].pending;
+    assert!(refused > 50 && pending < 30, "{refused} refused, {pending} pending");
+    script.release();
+    tokio::time::timeout(Duration::from_secs(30), async { while post().await.0 != 200 {} }).await.unwrap();
+}
