@@ -169,6 +169,8 @@ pub(in crate::api) struct SinkLedger {
     failed: u64,
     dropped: u64,
     pending: u64,
+    /// Those of the pending signals that are on disk.
+    spooled: u64,
     reasons: BTreeMap<String, u64>,
     retries: u64,
     last_error: Option<String>,
