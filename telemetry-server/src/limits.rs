@@ -72,7 +72,8 @@ impl Limits {
     ///
     /// # Errors
     ///
-    /// An [`OptionError`] that names the first unusable value; a bound of zero is one.
+    /// An [`OptionError`] that names the first unusable value; a bound of zero is one, and a largest body
+    /// that is larger than all bodies together may be.
     pub fn from_options(options: &Options) -> Result<Self, OptionError> {
         let default = Self::default();
         let size = |key: &str, default: usize| match options.size(key)? {
@@ -90,7 +91,7 @@ impl Limits {
             Some(time) => Ok(time),
             None => Ok(default),
         };
-        Ok(Self {
+        let limits = Self {
             max_body_bytes: size("max_body_size", default.max_body_bytes)?,
             max_header_bytes: size("max_header_size", default.max_header_bytes)?,
             max_held_bytes: size("max_held_size", default.max_held_bytes)?,
@@ -99,7 +100,14 @@ impl Limits {
             header_timeout: time("header_timeout", default.header_timeout)?,
             body_timeout: time("body_timeout", default.body_timeout)?,
             write_timeout: time("write_timeout", default.write_timeout)?,
-        })
+        };
+        if limits.max_held_bytes < limits.max_body_bytes {
+            let key = if options.get("max_held_size").is_some() { "max_held_size" } else { "max_body_size" };
+            let message =
+                "the largest body would never be held: `max_held_size` must be at least `max_body_size`";
+            return Err(options.error(key, message));
+        }
+        Ok(limits)
     }
 }
 
@@ -125,6 +133,17 @@ mod tests {
                 .collect(),
         );
         assert_eq!(Limits::from_options(&options), Ok(Limits::default()));
+    }
+
+    #[test]
+    fn the_largest_body_can_be_held() {
+        let size = |size: &str| OptionValue::Text(size.to_owned());
+        let body_alone = Options::from_pairs([("max_body_size", size("128MiB"))]);
+        assert_eq!(Limits::from_options(&body_alone).unwrap_err().location.path, "max_body_size");
+        let held_alone = Options::from_pairs([("max_held_size", size("1MiB"))]);
+        assert_eq!(Limits::from_options(&held_alone).unwrap_err().location.path, "max_held_size");
+        let both = Options::from_pairs([("max_body_size", size("1MiB")), ("max_held_size", size("1MiB"))]);
+        assert!(Limits::from_options(&both).is_ok());
     }
 
     #[test]

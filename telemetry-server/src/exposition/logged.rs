@@ -176,6 +176,11 @@ impl Logged {
     /// Makes the family of a metric seen for the first time.
     fn new_name(&mut self, canonical: &str, kind: MetricKind, unit: &str) -> Result<String, &'static str> {
         let exposed = metric_name(canonical, kind == MetricKind::Counter).ok_or(NAME)?;
+        // The known metrics keep their names, also while they have not been logged.
+        let is_known = |exposed: &str| KNOWN_METRICS.iter().any(|known| known.exported == exposed);
+        if is_known(&exposed) && !is_known(canonical) {
+            return Err(NAME);
+        }
         // A histogram has the names of its parts too.
         let parts = |name: &str| ["_bucket", "_count", "_sum"].map(|part| format!("{name}{part}"));
         let is_part = |family: (&String, &Family)| {

@@ -82,13 +82,14 @@ fn what_no_instrument_can_express_is_counted() {
         of_kind(metric("b", 1, "s"), MetricKind::Gauge),
         metric("telemetry_sink_signals", 1, "1"),
         metric("b.total", 1, "s"),
+        metric("llama.stack.tokens", 1, "tokens"),
         metric("c", 1, "1").with_attributes(attrs! { "x.y" => 1, "x_y" => 2 }),
     ]);
     let expected = [
         "b_total{} 1",
         "telemetry_metrics_refused_total{reason=\"kind\"} 1",
         "telemetry_metrics_refused_total{reason=\"labels\"} 1",
-        "telemetry_metrics_refused_total{reason=\"name\"} 2",
+        "telemetry_metrics_refused_total{reason=\"name\"} 3",
         "telemetry_metrics_refused_total{reason=\"negative_increment\"} 1",
         "telemetry_metrics_refused_total{reason=\"unit\"} 1",
     ];
