@@ -36,7 +36,8 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(false)
         .statement_cache_capacity(128)
-        .row_buffer_size(1_024)
+        // Rows on their way: each may be large.
+        .row_buffer_size(256)
         .pragma("cache_size", "-8192")
         .pragma("temp_store", "memory")
         .disable_statement_logging();

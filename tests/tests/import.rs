@@ -21,14 +21,9 @@ fn text(output: &Output) -> (Option<i32>, String, String) {
 /// A database as the reference makes it, of so many spans with an event each.
 fn reference(folder: &Path, spans: u64) -> PathBuf {
     let path = folder.join("reference.db");
+    let schema = include_str!("data/reference_schema.sql");
     let sql = format!(
-        "CREATE TABLE traces (trace_id TEXT PRIMARY KEY, service_name TEXT, root_span_id TEXT, \
-           start_time TIMESTAMP, end_time TIMESTAMP, created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP); \
-         CREATE TABLE spans (span_id TEXT PRIMARY KEY, trace_id TEXT REFERENCES traces(trace_id), \
-           parent_span_id TEXT, name TEXT, start_time TIMESTAMP, end_time TIMESTAMP, attributes TEXT, \
-           status TEXT, kind TEXT); \
-         CREATE TABLE span_events (id INTEGER PRIMARY KEY AUTOINCREMENT, span_id TEXT REFERENCES spans(span_id), \
-           name TEXT, timestamp TIMESTAMP, attributes TEXT); \
+        "{schema} \
          WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {spans}) \
          INSERT INTO spans SELECT printf('%016x', i), printf('%032x', i / 10 + 1), \
            CASE WHEN i % 10 AND i > 10 THEN printf('%016x', i / 10 * 10) END, 'work', \

@@ -16,8 +16,10 @@ use crate::error::query_error;
 use crate::postings;
 use crate::rows::{SPAN_COLUMN_COUNT, read_span, span_id_bits, trace_id_of, word};
 
-/// Spans per page of an answer.
+/// Spans per page of an answer, at most but for those of one trace.
 const PAGE: usize = 1_000;
+/// Bytes of attributes per page, as nearly.
+const PAGE_BYTES: usize = 512 << 10;
 
 const OF_TRACE: &str = "SELECT span_id, parent, name, kind, service, start_time, end_time, status, attributes, lag, \
     ttl, extra, ?2 AS state FROM span_row WHERE trace = ?1 \
@@ -131,15 +133,21 @@ impl Reader {
                         state.traces.insert(ordered_numbers(&reader, &all).await?.into())
                     }
                 };
-                let mut page = Vec::new();
+                let mut page: Vec<Span> = Vec::new();
+                let mut bytes = 0;
                 let mut session = reader.session().await?;
                 while page.len() < PAGE
+                    && bytes < PAGE_BYTES
                     && let Some(number) = traces.pop_front()
                 {
                     let Some(trace_id) = session.visible(number).await? else { continue };
                     let spans = session.spans_of(number, trace_id).await?;
                     let asked = spans_from_root(spans, state.query.max_depth).into_iter();
-                    page.extend(asked.filter_map(|span| with_attributes(span, &state.query.attributes)));
+                    page.extend(
+                        asked
+                            .filter_map(|span| with_attributes(span, &state.query.attributes))
+                            .inspect(|span| bytes += span.attributes.payload_bytes()),
+                    );
                 }
                 Ok(page)
             };

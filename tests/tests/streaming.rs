@@ -1,0 +1,129 @@
+//! Long answers are written page by page: the server's memory does not follow their length, and a client that
+//! reads slowly or leaves holds nothing up.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use serde_json::json;
+use telemetry_tests::{Client, Server, Settings, build, eventually, sqlite3_write};
+
+/// Spans in the store.
+const SPANS: u64 = 20_000;
+/// What the server's memory may grow by, whatever it answers.
+const GROWTH: u64 = 24 << 20;
+/// What it may be at all.
+const LIMIT: u64 = 200 << 20;
+
+/// A database of many spans, by way of an import: the quickest there is.
+fn filled(folder: &Path) {
+    let source = folder.join("reference.db");
+    let schema = include_str!("data/reference_schema.sql");
+    let sql = format!(
+        "{schema} WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {SPANS}) \
+         INSERT INTO spans SELECT printf('%016x', i), printf('%032x', i / 10 + 1), \
+           CASE WHEN i % 10 AND i > 10 THEN printf('%016x', i / 10 * 10) END, 'work', \
+           '2026-03-01T12:00:00+00:00', '2026-03-01T12:00:01+00:00', \
+           json_object('n', i, 'text', printf('%.*c', 2000, 'x')), 'OK', 'INTERNAL' FROM n;"
+    );
+    sqlite3_write(&source, &sql).unwrap();
+    let mut import = std::process::Command::new(build().unwrap());
+    import.arg("import").arg(&source).arg("--database").arg(folder.join("trace_store.db"));
+    assert!(import.output().unwrap().status.success());
+    fs::remove_file(source).unwrap();
+}
+
+/// Bytes of memory: now, and the most there ever was.
+fn memory(server: &Server) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1_024
+    };
+    (of("VmRSS:"), of("VmHWM:"))
+}
+
+/// The most memory is counted from now on.
+fn forget_peak(server: &Server) {
+    fs::write(format!("/proc/{}/clear_refs", server.id()), "5").unwrap();
+}
+
+fn ask(server: &Server, path: &str, body: &serde_json::Value) -> TcpStream {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    stream
+}
+
+/// Reads an answer to its end without keeping it; how many bytes it had.
+fn length(mut stream: TcpStream) -> u64 {
+    let (mut total, mut buffer) = (0, vec![0; 1 << 16]);
+    loop {
+        match stream.read(&mut buffer).unwrap() {
+            0 => return total,
+            read => total += read as u64,
+        }
+    }
+}
+
+#[test]
+fn memory_stays_flat_whatever_is_asked_and_nobody_is_held_up() {
+    let folder = tempfile::tempdir().unwrap();
+    filled(folder.path());
+    let server = Settings::sqlite_in(folder.path()).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    let all_spans = json!({"attribute_filters": [], "attributes_to_return": []});
+    let questions = [
+        ("/v1/telemetry/spans", all_spans.clone()),
+        ("/v1/telemetry/traces", json!({"limit": -1})),
+        ("/v1/telemetry/traces", json!({"limit": -1, "order_by": ["duration_ms"]})),
+        (
+            "/v1/telemetry/spans",
+            json!({"attribute_filters": [{"key": "n", "op": "gt", "value": 10}], "attributes_to_return": ["n"]}),
+        ),
+    ];
+    // At first the page caches fill, which are bounded: `before` is when they have.
+    let mut before = 0;
+    for round in ["first", "again"] {
+        for (path, body) in &questions {
+            forget_peak(&server);
+            let answered = length(ask(&server, path, body));
+            let (now, peak) = memory(&server);
+            println!(
+                "{round}: {path} {body}: {} MB answered, at most {} MB of memory",
+                answered >> 20,
+                peak >> 20
+            );
+            assert!(answered > 4 << 20 || path.ends_with("traces"), "{answered} bytes are no long answer");
+            assert!(peak < LIMIT, "{peak} bytes of memory");
+            if round == "first" {
+                before = now;
+            } else {
+                assert!(peak < before + GROWTH, "memory grew from {before} to {peak}");
+            }
+        }
+    }
+    // Clients that ask for all and read nothing: the next one is answered all the same, and the log is emptied.
+    forget_peak(&server);
+    let idle: Vec<TcpStream> = (0..16).map(|_| ask(&server, "/v1/telemetry/spans", &all_spans)).collect();
+    let event =
+        json!({"event": {"type": "unstructured_log", "message": "m", "severity": "info", "timestamp": 1}});
+    assert_eq!(client.post("/v1/telemetry/events", &event).unwrap().status, 200);
+    assert_eq!(client.post("/v1/telemetry/traces", &json!({"limit": 1})).unwrap().status, 200);
+    let log = folder.path().join("trace_store.db-wal");
+    eventually("no reader pins the log", || {
+        (fs::metadata(&log).map_or(0, |file| file.len()) == 0).then_some(())
+    })
+    .unwrap();
+    let (_, peak) = memory(&server);
+    assert!(peak < before + GROWTH, "memory grew from {before} to {peak} with {} idle clients", idle.len());
+    drop(idle);
+    assert_eq!(client.post("/v1/telemetry/traces", &json!({"limit": 1})).unwrap().status, 200);
+    assert!(server.stop().unwrap().status.success());
+}
