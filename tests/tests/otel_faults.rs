@@ -81,8 +81,8 @@ fn a_flush_that_hangs_at_shutdown_leaves_no_measurement_counted_as_delivered() {
     // Spans, metrics and logs are all on their way.
     collector.wait_for_requests(3).unwrap();
     let started = Instant::now();
-    let report = pipeline.shutdown(Duration::from_secs(4));
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let report = pipeline.shutdown(Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(11), "{:?}", started.elapsed());
     for sink in &report.ledger.sinks {
         let lost = (sink.delivered, sink.failed + sink.dropped, sink.pending);
         assert_eq!(lost, (0, 10, 0), "{sink:?}");
