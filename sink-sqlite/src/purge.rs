@@ -14,9 +14,9 @@ use crate::statement::json_list;
 use crate::writer::Writer;
 
 /// How long a step should take: a write that comes meanwhile waits for its end.
-const STEP: Duration = Duration::from_millis(4);
+const STEP: Duration = Duration::from_millis(2);
 /// Rows deleted per step, at least and at most; within these limits as many as [`STEP`] allows.
-const ROWS: (i64, i64) = (128, 8_192);
+const ROWS: (i64, i64) = (64, 4_096);
 /// Traces that a file which is too large loses at a time.
 const TOO_MUCH: i64 = 8;
 
@@ -38,8 +38,8 @@ pub(crate) async fn run(writer: Weak<Mutex<Writer>>, config: Arc<Config>, checkp
             match step {
                 Ok(true) => {
                     checkpointer.wrote();
-                    // Half of the time belongs to the writes.
-                    tokio::time::sleep(took).await;
+                    // Most of the time belongs to the writes.
+                    tokio::time::sleep(3 * took).await;
                 }
                 Ok(false) => break,
                 Err(error) => {
