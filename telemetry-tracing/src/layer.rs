@@ -37,6 +37,7 @@ pub struct TelemetryLayer {
 pub(crate) struct Traced {
     pub(crate) guard: SpanGuard,
     links: Vec<SpanKey>,
+    dropped_links: u32,
 }
 
 /// Links kept per span.
@@ -179,7 +180,7 @@ where
         let parent = self.parent(attributes, id, &context);
         let guard = self.open(attributes.metadata(), parent, fields);
         if let Some(span) = context.span(id) {
-            span.extensions_mut().replace(Traced { guard, links: Vec::new() });
+            span.extensions_mut().replace(Traced { guard, links: Vec::new(), dropped_links: 0 });
         }
     }
 
@@ -202,10 +203,12 @@ where
     fn on_follows_from(&self, id: &Id, follows: &Id, context: Context<'_, S>) {
         let (Some(span), Some(followed)) = (context.span(id), context.span(follows)) else { return };
         let Some(key) = key_of(&followed.extensions()) else { return };
-        if let Some(traced) = span.extensions_mut().get_mut::<Traced>()
-            && traced.links.len() < MAX_LINKS
-        {
-            traced.links.push(key);
+        if let Some(traced) = span.extensions_mut().get_mut::<Traced>() {
+            if traced.links.len() < MAX_LINKS {
+                traced.links.push(key);
+            } else {
+                traced.dropped_links = traced.dropped_links.saturating_add(1);
+            }
         }
     }
 
@@ -263,10 +266,13 @@ where
         let Some(span) = context.span(&id) else { return };
         // The guard is dropped once the extensions are free again.
         let traced = span.extensions_mut().remove::<Traced>();
-        if let Some(Traced { mut guard, links }) = traced
+        if let Some(Traced { mut guard, links, dropped_links }) = traced
             && !links.is_empty()
         {
             guard.set_attribute("otel.links", links_text(&links));
+            if dropped_links > 0 {
+                guard.set_attribute("otel.dropped_links_count", dropped_links);
+            }
         }
     }
 }

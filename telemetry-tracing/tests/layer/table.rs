@@ -157,6 +157,19 @@ fn what_a_span_follows_from_is_a_link() {
 }
 
 #[test]
+fn links_beyond_the_limit_are_counted() {
+    let delivered = traced(|| {
+        let (cause, effect) = (tracing::info_span!("cause"), tracing::info_span!(parent: None, "effect"));
+        for _ in 0..130 {
+            effect.follows_from(&cause);
+        }
+    });
+    let attributes = &delivered.span("effect").attributes;
+    assert_eq!(attributes.get("otel.dropped_links_count"), Some(&Value::Int(2)));
+    assert_eq!(attributes.get("otel.links").unwrap().as_str().unwrap().matches("trace_id").count(), 128);
+}
+
+#[test]
 fn parents_may_be_given() {
     let delivered = traced(|| {
         let parent = tracing::info_span!("parent");
