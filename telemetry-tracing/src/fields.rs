@@ -6,6 +6,8 @@ use std::fmt::{Debug, Write as _};
 use telemetry_core::{Attribute, Attributes, Text, Value};
 use tracing::field::{Field, Visit};
 
+use crate::texts::text;
+
 thread_local! {
     static BUFFER: Cell<Vec<Attribute>> = const { Cell::new(Vec::new()) };
 }
@@ -92,7 +94,7 @@ impl Drop for Fields {
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field, Value::from(value.to_owned()));
+        self.set(field, Value::String(text(value)));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
