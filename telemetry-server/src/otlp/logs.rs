@@ -10,7 +10,7 @@ use telemetry_pipeline::Submission;
 
 use super::traces::{span_id, trace_id};
 use super::value::{self, Sender};
-use super::{Encoding, Group, Refusal, Rejections, json, protobuf, time};
+use super::{Encoding, Refusal, Rejections, each, json, protobuf, time};
 
 /// The log records of a request that arrived at `now`.
 pub(crate) fn read(
@@ -24,17 +24,9 @@ pub(crate) fn read(
         Encoding::Protobuf => protobuf::logs(body, limit)?,
         Encoding::Json => json::logs(body, limit, rejected)?,
     };
-    let mut submissions = Vec::with_capacity(groups.iter().map(|group| group.records.len()).sum());
-    for Group { resource, scope, records } in groups {
-        let sender = Sender::new(resource, scope);
-        for record in records {
-            match log(record, &sender, now) {
-                Ok(log) => submissions.push(Submission::Log(Box::new(log))),
-                Err(reason) => rejected.add(reason),
-            }
-        }
-    }
-    Ok(submissions)
+    Ok(each(groups, rejected, |record, sender| {
+        log(record, sender, now).map(|log| Submission::Log(Box::new(log)))
+    }))
 }
 
 /// The log of one record.

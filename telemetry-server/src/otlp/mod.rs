@@ -1,8 +1,8 @@
 //! OTLP in: requests of OpenTelemetry SDKs and collectors become what the pipeline takes.
 //!
 //! A request passes four steps: [`body`] undoes the compression, [`weight`] judges what it would take
-//! in memory, [`protobuf`] or [`json`] makes it [`Group`]s of records that share a resource and a scope, and `traces`, `logs` or [`metrics`] map
-//! each record. A record that can't be kept is counted in [`Rejections`] with its reason; its
+//! in memory, [`protobuf`] or [`json`] makes it [`Group`]s of records that
+//! share a resource and a scope, and `traces`, `logs` or [`metrics`] map each record. A record that can't be kept is counted in [`Rejections`] with its reason; its
 //! neighbours are kept. `docs/otlp-in.md` is the whole mapping as a table.
 
 mod answer;
@@ -19,6 +19,7 @@ mod weight;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use telemetry_core::Timestamp;
+use telemetry_pipeline::Submission;
 
 pub(crate) use answer::{accepted, refused};
 pub(crate) use body::{Compression, Encoding, Refusal};
@@ -26,6 +27,7 @@ pub(crate) use logs::read as read_logs;
 pub(crate) use metrics::{Metrics, read as read_metrics};
 pub(crate) use streams::Streams;
 pub(crate) use traces::read as read_traces;
+use value::Sender;
 
 /// Records that share a resource and a scope.
 #[derive(Debug)]
@@ -33,6 +35,25 @@ struct Group<R> {
     resource: Option<Resource>,
     scope: Option<InstrumentationScope>,
     records: Vec<R>,
+}
+
+/// What `read` makes of each record; a record that it can't read is rejected, its neighbours are kept.
+fn each<R>(
+    groups: Vec<Group<R>>,
+    rejected: &mut Rejections,
+    read: impl Fn(R, &Sender) -> Result<Submission, String>,
+) -> Vec<Submission> {
+    let mut submissions = Vec::with_capacity(groups.iter().map(|group| group.records.len()).sum());
+    for Group { resource, scope, records } in groups {
+        let sender = Sender::new(resource, scope);
+        for record in records {
+            match read(record, &sender) {
+                Ok(submission) => submissions.push(submission),
+                Err(reason) => rejected.add(reason),
+            }
+        }
+    }
+    submissions
 }
 
 /// What was not kept, and why: OTLP's partial success.

@@ -13,7 +13,7 @@ use telemetry_core::{
 use telemetry_pipeline::Submission;
 
 use super::value::{Sender, attributes, hex};
-use super::{Encoding, Group, Refusal, Rejections, json, protobuf, time};
+use super::{Encoding, Refusal, Rejections, each, json, protobuf, time};
 
 /// The spans of a request that arrived at `now`.
 pub(crate) fn read(
@@ -27,17 +27,9 @@ pub(crate) fn read(
         Encoding::Protobuf => protobuf::spans(body, limit)?,
         Encoding::Json => json::spans(body, limit, rejected)?,
     };
-    let mut submissions = Vec::with_capacity(groups.iter().map(|group| group.records.len()).sum());
-    for Group { resource, scope, records } in groups {
-        let sender = Sender::new(resource, scope);
-        for record in records {
-            match span(record, &sender, now) {
-                Ok(span) => submissions.push(Submission::Span(Box::new(span))),
-                Err(reason) => rejected.add(reason),
-            }
-        }
-    }
-    Ok(submissions)
+    Ok(each(groups, rejected, |record, sender| {
+        span(record, sender, now).map(|span| Submission::Span(Box::new(span)))
+    }))
 }
 
 /// A trace id: 16 bytes, not all zero.
