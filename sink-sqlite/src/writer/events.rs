@@ -1,9 +1,11 @@
 //! Logs and measurements.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use sqlx::{Row as _, SqliteConnection};
-use telemetry_core::{LogBody, LogRecord, MetricPoint, MetricValue, SpanKey, StreamMark, canonical_name};
+use telemetry_core::{
+    LogBody, LogRecord, MetricPoint, MetricValue, Span, SpanEvent, SpanKey, StreamMark, canonical_name,
+};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::plan::Plan;
@@ -42,23 +44,27 @@ impl Statements {
     }
 
     /// Stores the logs and measurements of a batch, numbered in the order of their arrival, and where the
-    /// streams they were counted from stand. Events of spans that are `known` from an earlier batch were
+    /// streams they were counted from stand. Of spans that are `repeated`, stored before, the events were
     /// stored with them.
     pub(super) async fn store(
         &self,
         db: &mut SqliteConnection,
         plan: &Plan<'_>,
         traces: &Traces,
-        known: &HashSet<SpanKey>,
+        repeated: &[&Span],
         state: &mut State,
     ) -> Result<(), sqlx::Error> {
         let first = state.next_event;
         state.next_event += i64::try_from(plan.events()).unwrap_or(i64::MAX);
+        let mut of_key: HashMap<SpanKey, Vec<&Span>> = HashMap::new();
+        for span in repeated {
+            of_key.entry(span.key()).or_default().push(span);
+        }
         let is_new = |log: &LogRecord| {
-            matches!(log.body, LogBody::Message { .. })
-                || log.context.span_key().is_none_or(|key| !known.contains(&key))
+            let spans = log.context.span_key().and_then(|key| of_key.get(&key));
+            spans.is_none_or(|spans| !spans.iter().any(|span| is_event_of(log, span)))
         };
-        let logs: Vec<_> = plan.logs.iter().filter(|(_, _, log)| known.is_empty() || is_new(log)).collect();
+        let logs: Vec<_> = plan.logs.iter().filter(|(_, _, log)| is_new(log)).collect();
         self.logs
             .execute(&mut *db, logs.into_iter(), |values, (place, trace, log)| {
                 let (severity, body) = match &log.body {
@@ -148,4 +154,12 @@ async fn series_of(
     let id = row.try_get(0)?;
     state.series.insert(key, id);
     Ok(id)
+}
+
+/// Whether the log, which is in the span, is an event it came with. A span that had more than it may list does not say
+/// which, so all are taken for its own.
+fn is_event_of(log: &LogRecord, span: &Span) -> bool {
+    let is_listed = |event: &SpanEvent| matches!(event, SpanEvent::Log(listed) if **listed == *log);
+    matches!(log.body, LogBody::SpanEvent { .. })
+        && (span.dropped_events_count > 0 || span.events.iter().any(is_listed))
 }

@@ -172,9 +172,9 @@ impl Writer {
             state.learn_services(db, plan).await?;
             let mut traces = statements.traces.upsert(db, plan, state).await?;
             open::store(db, &statements.spans, plan, &mut traces, state).await?;
-            let known = statements.spans.store_finished(db, plan, &mut traces, state).await?;
+            let repeated = statements.spans.store_finished(db, plan, &mut traces, state).await?;
             open::store_waiting(db, &statements.spans, plan, &mut traces, state).await?;
-            statements.events.store(db, plan, &traces, &known, state).await?;
+            statements.events.store(db, plan, &traces, &repeated, state).await?;
             traces::recompute(db, &traces).await?;
         }
         state.save(db, id).await?;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use sqlx::{Row as _, SqliteConnection};
-use telemetry_core::{Span, SpanKey};
+use telemetry_core::Span;
 
 use super::plan::Plan;
 use super::state::{State, carried_key, waiting_key};
@@ -23,24 +23,24 @@ impl Statements {
     }
 
     /// Stores the spans that are whole in this batch; gives those that were stored before.
-    pub(super) async fn store_finished(
+    pub(super) async fn store_finished<'a>(
         &self,
         db: &mut SqliteConnection,
-        plan: &Plan<'_>,
+        plan: &Plan<'a>,
         traces: &mut Traces,
         state: &mut State,
-    ) -> Result<HashSet<SpanKey>, sqlx::Error> {
-        let spans: Vec<(i64, &Span)> =
+    ) -> Result<Vec<&'a Span>, sqlx::Error> {
+        let spans: Vec<(i64, &'a Span)> =
             plan.finished.iter().map(|(place, span)| (traces.number(*place), *span)).collect();
         let first = state.next_span;
         if self.append(&mut *db, &spans, traces, state).await? == spans.len() as u64 {
-            return Ok(HashSet::new());
+            return Ok(Vec::new());
         }
         let added =
             sqlx::query_scalar("SELECT id FROM span_row WHERE id >= ?").bind(first).fetch_all(db).await?;
         let added: HashSet<i64> = added.into_iter().collect();
         let numbered = (first..).zip(&spans);
-        Ok(numbered.filter(|(id, _)| !added.contains(id)).map(|(_, (_, span))| span.key()).collect())
+        Ok(numbered.filter(|(id, _)| !added.contains(id)).map(|(_, (_, span))| *span).collect())
     }
 
     /// Appends whole spans, given with their trace's number, and forgets their halves. Says how many were

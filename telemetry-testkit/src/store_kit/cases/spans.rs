@@ -148,16 +148,20 @@ pub async fn a_span_keeps_everything(stage: &mut Stage) {
 
 /// Whole spans come by OTLP, and come again when an answer got lost: with all their events, once.
 pub async fn a_whole_span_that_comes_again_changes_nothing(stage: &mut Stage) {
+    let event = |name, at| {
+        let body = LogBody::SpanEvent { name };
+        Arc::new(LogRecord { body, ..log_record(EventContext::Span(key(1, 1)), at, "") })
+    };
     let whole = || {
-        let body = LogBody::SpanEvent { name: "first token".into() };
-        let event = Arc::new(LogRecord { body, ..log_record(EventContext::Span(key(1, 1)), 3, "") });
+        let event = event("first token".into(), 3);
         let events = vec![SpanEvent::Log(Arc::clone(&event))];
         [Signal::Log(event), ended(Span { events, ..span(1, 1, 0, 9) })]
     };
     stage.write(whole()).await;
-    let new = [log(EventContext::Span(key(1, 1)), 4, "late"), ended(span(1, 2, 1, 2))];
+    let late = Signal::Log(event("last token".into(), 5));
+    let new = [late, log(EventContext::Span(key(1, 1)), 4, "late"), ended(span(1, 2, 1, 2))];
     stage.write(whole().into_iter().chain(new)).await;
-    assert_eq!(stage.logs(LogQuery::default()).await, ["late", "first token"]);
+    assert_eq!(stage.logs(LogQuery::default()).await, ["last token", "late", "first token"]);
     assert_eq!(stage.span_text(1, 2).await.as_deref(), Some("span ok 1..2 {}"));
 }
 
