@@ -7,6 +7,11 @@ use sqlx::{ConnectOptions, SqliteConnection};
 
 use crate::{Config, Synchronous};
 
+/// Kibibytes of pages, as SQLite writes it, that the writer keeps: what a batch changes is spilled beyond.
+const WRITER_CACHE: &str = "-32768";
+/// The same of each reader; what they share is the system's cache of the file.
+const READER_CACHE: &str = "-8192";
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -38,7 +43,6 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
         .statement_cache_capacity(128)
         // Rows on their way: each may be large.
         .row_buffer_size(256)
-        .pragma("cache_size", "-8192")
         .pragma("temp_store", "memory")
         .disable_statement_logging();
     match role {
@@ -50,14 +54,16 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
             // Checkpoints are made elsewhere, off the path of commits.
             .pragma("wal_autocheckpoint", "0")
             .pragma("journal_size_limit", "67108864")
-            .pragma("cache_size", "-32768"),
+            .pragma("cache_size", WRITER_CACHE),
         Role::Checkpoint => options
             .thread_name(|_| "sqlite-checkpoint".to_owned())
             // One that waits for a reader keeps the writer out meanwhile: it takes what it can get.
             .busy_timeout(Duration::ZERO)
             .pragma("wal_autocheckpoint", "0"),
-        Role::Reader => {
-            options.read_only(true).thread_name(|_| "sqlite-reader".to_owned()).pragma("query_only", "1")
-        }
+        Role::Reader => options
+            .read_only(true)
+            .thread_name(|_| "sqlite-reader".to_owned())
+            .pragma("query_only", "1")
+            .pragma("cache_size", READER_CACHE),
     }
 }

@@ -10,6 +10,7 @@ mod lookup;
 mod seal;
 mod token;
 
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 use telemetry_core::{Attributes, Span, SpanId, SpanKind, SpanStatus};
@@ -44,14 +45,15 @@ impl OpenBlock {
     pub(crate) async fn load(db: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         let next: i64 = sqlx::query_scalar("SELECT next_span FROM meta").fetch_one(&mut *db).await?;
         let mut open = Self { block: next / BLOCK, tokens: Tokens::default() };
-        let rows =
+        // One by one: together their attributes may be many megabytes.
+        let mut rows =
             sqlx::query("SELECT id, span_id, name, kind, status, attributes FROM span_row WHERE id >= ?")
                 .bind(open.block * BLOCK)
-                .fetch_all(db)
-                .await?;
-        for row in &rows {
-            open.add_row(row)?;
+                .fetch(db);
+        while let Some(row) = rows.try_next().await? {
+            open.add_row(&row)?;
         }
+        drop(rows);
         Ok(open)
     }
 

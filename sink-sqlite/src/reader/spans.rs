@@ -19,7 +19,7 @@ use crate::rows::{SPAN_COLUMN_COUNT, read_span, span_id_bits, trace_id_of, word}
 /// Spans per page of an answer, at most but for those of one trace.
 const PAGE: usize = 1_000;
 /// Bytes of attributes per page, as nearly.
-const PAGE_BYTES: usize = 512 << 10;
+const PAGE_BYTES: usize = 256 << 10;
 
 const OF_TRACE: &str = "SELECT span_id, parent, name, kind, service, start_time, end_time, status, attributes, lag, \
     ttl, extra, ?2 AS state FROM span_row WHERE trace = ?1 \
