@@ -11,6 +11,7 @@ use crate::Submission;
 use crate::assembler::{Assembler, Input};
 use crate::lane::Inlet;
 use crate::ledger::SinkCounters;
+use crate::lost::LostChunks;
 use crate::receipt::Ack;
 use crate::redaction::Redaction;
 use crate::telemetry::Shared;
@@ -53,8 +54,10 @@ pub(crate) struct Engine {
     signals: Vec<Signal>,
     /// Acks of the chunk being filled: per submission, one per store.
     acks: Vec<Vec<Ack>>,
-    /// Chunks that a store could not be given.
-    lost: u64,
+    /// Acks of the submission being taken: each of its chunks bears a part of them.
+    current: Vec<Ack>,
+    /// What stores rejected.
+    lost: LostChunks,
     ticked: Instant,
 }
 
@@ -64,6 +67,7 @@ impl Engine {
         assembler: Assembler,
         outlets: Vec<Outlet>,
         redaction: Redaction,
+        lost: LostChunks,
     ) -> Self {
         let signals = Vec::with_capacity(CHUNK + 16);
         Self {
@@ -73,7 +77,8 @@ impl Engine {
             redaction,
             signals,
             acks: Vec::new(),
-            lost: 0,
+            current: Vec::new(),
+            lost,
             ticked: Instant::now(),
         }
     }
@@ -113,6 +118,10 @@ impl Engine {
     fn drain(&mut self, inlet: &mut Inlet) -> usize {
         let now = Timestamp::now();
         let (taken, requests) = inlet.drain(|record| self.ingest_logged(record.into_input(), now));
+        // Before a request that may bring it again.
+        for chunk in self.lost.take() {
+            self.assembler.forget(chunk.signals());
+        }
         for request in requests {
             self.serve(request, now);
         }
@@ -141,15 +150,11 @@ impl Engine {
     fn serve(&mut self, request: Request, now: Timestamp) {
         match request {
             Request::Submit { submissions, acks } => {
-                let lost = self.lost;
+                self.current = acks;
                 for submission in submissions {
                     self.ingest(submission, now);
                 }
-                // With the last of its signals: chunks are committed in order. Without an earlier chunk
-                // the submission is not stored, whatever becomes of the last one.
-                if self.lost == lost {
-                    self.acks.push(acks);
-                }
+                self.acks.push(std::mem::take(&mut self.current));
             }
             Request::Flush { replies } => {
                 self.send_chunk();
@@ -183,6 +188,9 @@ impl Engine {
         let bytes = signals.iter().map(estimate).sum();
         let chunk = Arc::new(Chunk::new(signals));
         let mut acks = std::mem::take(&mut self.acks);
+        if !self.current.is_empty() {
+            acks.push(self.current.iter().map(Ack::split).collect());
+        }
         for outlet in &self.outlets {
             let signals = chunk.count(outlet.interest);
             let acks: Vec<Ack> =
@@ -192,7 +200,6 @@ impl Engine {
             }
             let taken = outlet.offer(Delivery { chunk: Arc::clone(&chunk), signals, bytes, acks });
             if !taken && outlet.is_store {
-                self.lost += 1;
                 self.assembler.forget(chunk.signals());
             }
         }

@@ -30,6 +30,7 @@ mod error;
 mod ids;
 mod lane;
 mod ledger;
+mod lost;
 mod pipeline;
 mod receipt;
 mod record;

@@ -16,6 +16,7 @@ use crate::engine::{Engine, Outlet};
 use crate::error::{StartError, StartFailure, panic_text};
 use crate::lane::Gate;
 use crate::ledger::{Ledger, SinkCounters};
+use crate::lost::LostChunks;
 use crate::spool::Spool;
 use crate::telemetry::{Shared, StoreHandle, StoreQueue};
 use crate::worker::{Message, Worker, WorkerParts};
@@ -71,6 +72,7 @@ struct Go {
     counters: Arc<SinkCounters>,
     give_up_at: watch::Receiver<Option<tokio::time::Instant>>,
     run: RunId,
+    lost: LostChunks,
 }
 
 /// A sink's thread while it is built.
@@ -146,6 +148,7 @@ impl Pipeline {
         let mut stores = Vec::new();
         let mut store = None;
         let mut recovered = Recovered::default();
+        let lost = LostChunks::default();
         for (starting, built) in ready {
             let (sender, queue) = mpsc::channel(WORKER_QUEUE);
             let bytes = Arc::new(AtomicUsize::new(0));
@@ -168,6 +171,7 @@ impl Pipeline {
                 counters: Arc::clone(&counters),
                 give_up_at: give_up_at.subscribe(),
                 run: config.run,
+                lost: lost.clone(),
             };
             // The thread waits for this; were it gone, its queue would count as closed.
             let _ = starting.go.send(go);
@@ -192,7 +196,7 @@ impl Pipeline {
             service_name: config.service_name,
         });
         let assembler = Assembler::new(config.assembler, recovered).with_interest(interest);
-        let engine = Engine::new(Arc::clone(&shared), assembler, outlets, config.redaction);
+        let engine = Engine::new(Arc::clone(&shared), assembler, outlets, config.redaction, lost);
         let (ended, wait) = std_mpsc::sync_channel(1);
         let handle = thread_builder("assembler").spawn(move || {
             OWN_THREAD.set(true);
@@ -312,11 +316,10 @@ async fn live(
     let is_store = store.is_some();
     let _ = report.try_send(Ok(Built { interest, store, recovered, options: options.clone() }));
     match wait_for_go.recv() {
-        Ok(Go { queue, bytes, counters, give_up_at, run }) => {
+        Ok(Go { queue, bytes, counters, give_up_at, run, lost }) => {
             let spool = spool.map(|(spool, lost)| take_over(spool, lost, &counters));
             let parts = WorkerParts {
                 sink,
-                is_store,
                 interest,
                 options,
                 run,
@@ -325,6 +328,7 @@ async fn live(
                 counters,
                 give_up_at,
                 spool,
+                lost: is_store.then_some(lost),
             };
             Worker::new(parts).work().await;
         }

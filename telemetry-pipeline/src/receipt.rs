@@ -80,6 +80,15 @@ impl Shared {
 }
 
 impl Ack {
+    /// A part more: what was submitted goes on in another chunk, which must be committed as well.
+    pub(crate) fn split(&self) -> Self {
+        if let Some(shared) = &self.0 {
+            // This part is missing itself, so the receipt is not complete meanwhile.
+            shared.missing.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(self.0.clone())
+    }
+
     /// The store has committed.
     pub(crate) fn stored(mut self) {
         let Some(shared) = self.0.take() else { return };
@@ -116,6 +125,8 @@ pub(crate) fn receipt(stores: usize) -> (Receipt, Vec<Ack>) {
 mod tests {
     use super::*;
 
+    const DEADLINE: Duration = Duration::from_secs(30);
+
     #[test]
     fn every_store_must_commit() {
         let (receipt, acks) = receipt(2);
@@ -124,11 +135,27 @@ mod tests {
     }
 
     #[test]
+    fn every_part_must_be_committed() {
+        for all in [true, false] {
+            let (receipt, mut acks) = receipt(1);
+            let first = acks.pop().unwrap();
+            let second = first.split();
+            first.stored();
+            if all {
+                second.stored();
+            } else {
+                drop(second);
+            }
+            assert_eq!(receipt.wait(DEADLINE).is_ok(), all);
+        }
+    }
+
+    #[test]
     fn a_dropped_ack_means_not_stored() {
         let (receipt, mut acks) = receipt(2);
         acks.pop().unwrap().stored();
         drop(acks);
-        assert_eq!(receipt.wait(Duration::from_secs(30)), Err(NotStored));
+        assert_eq!(receipt.wait(DEADLINE), Err(NotStored));
     }
 
     #[test]

@@ -55,12 +55,18 @@ impl Assembler {
         self.emit(Signal::Metric(Arc::new(point)), out);
     }
 
-    /// Forgets spans that a store could not be given: whoever sends them again must not be told that
+    /// Forgets spans that a store has not kept, and ends: whoever sends them again must not be told that
     /// they are known.
     pub(crate) fn forget<'a>(&mut self, signals: impl IntoIterator<Item = &'a Signal>) {
         for signal in signals {
-            if let Signal::SpanEnded(span) = signal {
-                self.finished.remove(span.key());
+            match signal {
+                Signal::SpanEnded(span) => drop(self.finished.remove(span.key())),
+                Signal::EndWaiting(end) => {
+                    self.finished.remove(end.key);
+                    self.waiting.remove(end.key);
+                }
+                // What is sent again becomes a signal again.
+                _ => {}
             }
         }
     }

@@ -36,7 +36,7 @@ pub(super) struct Courier {
 pub(super) enum Settled {
     /// The sink has it.
     Delivered,
-    /// The sink does not want it, or has ended.
+    /// The sink does not want it, or has ended; or a store did not keep all of it.
     Lost,
     /// A shutdown leaves no time; what is left of it is not counted.
     GaveUp,
@@ -84,7 +84,9 @@ impl Courier {
                     if troubled {
                         tracing::info!(sink = self.counters.name, "the sink delivers again");
                     }
-                    return Settled::Delivered;
+                    // Nobody knows which submission the part is of that a store does not keep.
+                    let is_kept = !self.is_store || written.rejected == 0;
+                    return if is_kept { Settled::Delivered } else { Settled::Lost };
                 }
                 Outcome::Done(Err(error)) => error,
                 Outcome::TimedOut(after) => SinkError::retry(format!("no answer within {after:?}")),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -41,8 +42,8 @@ pub(super) struct Intake {
 /// The part of the queue that is on disk.
 struct Disk {
     spool: Spool,
-    /// Who waits until everything before a signal is settled, in order.
-    waiting: VecDeque<(u64, Waiting)>,
+    /// Who waits until signals are settled, in order.
+    waiting: VecDeque<(Range<u64>, Waiting)>,
     /// Flushes whose turn it is.
     due: VecDeque<FlushReply>,
     failed_at: Option<Instant>,
@@ -211,16 +212,17 @@ impl Intake {
         match self.backlog.pop_front() {
             None => false,
             Some(Message::Flush(reply)) => {
-                disk.wait(Waiting::Flush(reply));
+                disk.wait(disk.spool.tail(), Waiting::Flush(reply));
                 true
             }
             Some(Message::Delivery(delivery)) => {
                 let signals = delivery.chunk.signals().iter();
+                let begins = disk.spool.tail();
                 if disk.append(signals.filter(|signal| self.interest.contains(signal.kind())), &self.counters)
                 {
                     self.bytes.fetch_sub(delivery.bytes, Ordering::Relaxed);
                     if !delivery.acks.is_empty() {
-                        disk.wait(Waiting::Acks(delivery.acks));
+                        disk.wait(begins, Waiting::Acks(delivery.acks));
                     }
                     true
                 } else {
@@ -344,19 +346,20 @@ impl Disk {
         }
     }
 
-    fn wait(&mut self, who: Waiting) {
+    /// Lets somebody wait for what was appended from signal `begins` on.
+    fn wait(&mut self, begins: u64, who: Waiting) {
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.retain(|(_, who)| !matches!(who, Waiting::Flush(reply) if reply.is_closed()));
         }
         if self.waiting.len() < MAX_WAITING {
-            self.waiting.push_back((self.spool.tail(), who));
+            self.waiting.push_back((begins..self.spool.tail(), who));
         }
     }
 
     /// Answers the receipts of what is settled; flushes become due.
     fn answer(&mut self, stored: bool) {
         let head = self.spool.head();
-        while self.waiting.front().is_some_and(|(at, _)| *at <= head)
+        while self.waiting.front().is_some_and(|(signals, _)| signals.end <= head)
             && let Some((_, who)) = self.waiting.pop_front()
         {
             match who {
@@ -365,6 +368,13 @@ impl Disk {
                 Waiting::Acks(_) => {}
                 Waiting::Flush(reply) => self.due.push_back(reply),
             }
+        }
+        if !stored
+            && let Some((signals, Waiting::Acks(acks))) = self.waiting.front_mut()
+            && signals.start < head
+        {
+            // Whatever becomes of the rest.
+            acks.clear();
         }
     }
 

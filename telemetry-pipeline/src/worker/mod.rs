@@ -18,6 +18,7 @@ use self::courier::{Courier, Settled};
 use self::intake::Intake;
 use self::work::{Load, Work};
 use crate::ledger::SinkCounters;
+use crate::lost::LostChunks;
 use crate::receipt::Ack;
 use crate::spool::Spool;
 
@@ -47,7 +48,6 @@ pub(crate) type GiveUpAt = watch::Receiver<Option<Instant>>;
 /// What a worker is made of.
 pub(crate) struct WorkerParts {
     pub(crate) sink: Box<dyn Sink>,
-    pub(crate) is_store: bool,
     pub(crate) interest: SignalSet,
     pub(crate) options: SinkOptions,
     pub(crate) run: RunId,
@@ -57,6 +57,8 @@ pub(crate) struct WorkerParts {
     pub(crate) counters: Arc<SinkCounters>,
     pub(crate) give_up_at: GiveUpAt,
     pub(crate) spool: Option<Spool>,
+    /// Where a store tells what it did not keep.
+    pub(crate) lost: Option<LostChunks>,
 }
 
 pub(crate) struct Worker {
@@ -65,17 +67,18 @@ pub(crate) struct Worker {
     give_up_at: GiveUpAt,
     run: RunId,
     batches: u64,
+    lost: Option<LostChunks>,
     /// There is no time for another batch; what is left goes to disk.
     is_over: bool,
 }
 
 impl Worker {
     pub(crate) fn new(parts: WorkerParts) -> Self {
-        let WorkerParts { sink, is_store, interest, options, run, queue, bytes, counters, give_up_at, spool } =
+        let WorkerParts { sink, interest, options, run, queue, bytes, counters, give_up_at, spool, lost } =
             parts;
         let intake = Intake::new(queue, bytes, Arc::clone(&counters), interest, &options, spool);
-        let courier = Courier::new(sink, is_store, interest, options, counters, give_up_at.clone());
-        Self { courier, intake, give_up_at, run, batches: 0, is_over: false }
+        let courier = Courier::new(sink, lost.is_some(), interest, options, counters, give_up_at.clone());
+        Self { courier, intake, give_up_at, run, batches: 0, lost, is_over: false }
     }
 
     /// Delivers until the queue ends, then shuts the sink down.
@@ -112,6 +115,9 @@ impl Worker {
             // Meanwhile the queue continues on disk; this ends when the time is over.
             () = self.intake.tend(&load, &mut self.give_up_at) => Settled::GaveUp,
         };
+        if let (Settled::Lost, Some(lost)) = (settled, &self.lost) {
+            lost.add(&load.chunks);
+        }
         self.is_over |= settled == Settled::GaveUp && self.intake.has_spool();
         self.intake.settle(load, settled);
     }

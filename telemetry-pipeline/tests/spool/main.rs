@@ -6,7 +6,7 @@ mod stage;
 use std::time::Duration;
 
 use telemetry_core::{Event, Severity, Ttl, attrs};
-use telemetry_pipeline::SinkLedger;
+use telemetry_pipeline::{SinkLedger, Submission};
 
 use stage::{
     DEADLINE, Destination, Health, counted, files, log, log_from, numbers, sink, start, submit, try_start,
@@ -234,6 +234,31 @@ fn a_receipt_waits_until_the_store_has_what_was_on_disk() {
             assert!(receipt.wait(DEADLINE).is_err(), "but not yet");
         }
     }
+}
+
+#[test]
+fn a_submission_that_is_on_disk_is_not_acknowledged_for_its_end_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Destination::new(Health::Down);
+    let pipeline = try_start_as(&store, folder.path(), "4MiB", true).unwrap();
+    let telemetry = pipeline.telemetry();
+    let events = |messages: std::ops::Range<usize>| -> Vec<Submission> {
+        let attributes = attrs! { "long" => "x".repeat(10_000) };
+        let event = |number: usize| {
+            Event::log(Severity::Info, number.to_string()).with_attributes(attributes.clone())
+        };
+        messages.map(|number| Submission::Event { event: event(number), ttl: Ttl::default() }).collect()
+    };
+    let under_way = telemetry.submit(events(0..1)).unwrap();
+    wait_until(&telemetry, |sink| sink.retries > 0);
+    // So long that it becomes several records on disk, and so several batches.
+    let rejected = telemetry.submit(events(1..201)).unwrap();
+    wait_until(&telemetry, |sink| sink.spooled == 201);
+    store.set(Health::Rejects("1"));
+    assert!(rejected.wait(DEADLINE).is_err());
+    assert_eq!(under_way.wait(DEADLINE), Ok(()));
+    wait_until(&telemetry, |sink| sink.pending == 0);
+    assert!(sink(&telemetry).failed < 200, "its end was kept");
 }
 
 #[test]

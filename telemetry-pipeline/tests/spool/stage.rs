@@ -25,6 +25,8 @@ pub(crate) enum Health {
     TakesOne,
     /// Takes half of a batch, then can't for a moment.
     TakesHalf,
+    /// Rejects for good the batch with a certain log, and takes the others.
+    Rejects(&'static str),
     /// Never answers.
     Hangs,
     /// Ends the sink.
@@ -57,6 +59,10 @@ impl Destination {
     }
 }
 
+fn says(signal: &Signal, text: &str) -> bool {
+    matches!(signal, Signal::Log(log) if matches!(&log.body, LogBody::Message { message, .. } if message == text))
+}
+
 struct ToDestination(Arc<Destination>);
 
 #[async_trait]
@@ -72,7 +78,10 @@ impl Sink for ToDestination {
             self.0.changed.notify_all();
         };
         match health {
-            Health::Up => {
+            Health::Rejects(message) if batch.iter().any(|signal| says(signal, message)) => {
+                Err(SinkError::reject("not this"))
+            }
+            Health::Up | Health::Rejects(_) => {
                 take(usize::MAX);
                 Ok(batch.delivered())
             }
