@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use telemetry_tests::{Client, Settings};
 
@@ -102,6 +105,23 @@ fn sigterm_ends_it_with_exit_code_0() {
     let folder = tempfile::tempdir().unwrap();
     let ended = Settings::sqlite_in(folder.path()).start().unwrap().stop().unwrap();
     assert!(ended.status.success(), "{ended:?}");
+}
+
+#[test]
+fn a_client_that_never_ends_its_request_does_not_delay_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let patient = config(folder.path(), "server: {shutdown_timeout: 60s}\n");
+    for begun in ["GET /v1/health HTT", "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{"] {
+        let server = patient.start().unwrap();
+        let mut stuck = TcpStream::connect(server.url().trim_start_matches("http://")).unwrap();
+        stuck.write_all(begun.as_bytes()).unwrap();
+        // Accepted after the other, answered: so that one is open.
+        assert_eq!(Client::connect(server.url()).unwrap().get("/v1/health").unwrap().status, 200);
+        let asked = Instant::now();
+        assert!(server.stop().unwrap().status.success());
+        // Half of the time is for answers that are owed.
+        assert!(asked.elapsed() < Duration::from_secs(20), "{begun}: {:?}", asked.elapsed());
+    }
 }
 
 #[test]

@@ -56,6 +56,14 @@ impl Connection {
         self.evicted.notified().await;
     }
 
+    /// Completes if, `after` this time, the connection waits for its client; while it is worked on, never.
+    pub(crate) async fn left_waiting(&self, after: Duration) {
+        tokio::time::sleep(after).await;
+        if self.waiting_since.load(Ordering::Relaxed) == 0 {
+            std::future::pending::<()>().await;
+        }
+    }
+
     pub(crate) fn age(&self) -> Duration {
         self.opened.elapsed()
     }

@@ -21,6 +21,8 @@ use crate::http::connections::{Connections, Place};
 
 /// Bytes buffered per connection at most, beyond a head.
 const BUFFER: usize = 64 << 10;
+/// How long a request may take to be complete once the server stops. It is accepted when it is complete.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long nothing is accepted after the system has refused to.
 const BREATHER: Duration = Duration::from_millis(50);
 
@@ -95,20 +97,19 @@ async fn connection(
         }
     });
     let mut serving = std::pin::pin!(http.serve_connection(io, service));
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            outcome = serving.as_mut() => {
-                if let Err(error) = outcome {
-                    tracing::debug!(%error, "a connection ended early");
-                }
-                return;
-            }
-            () = place.connection.evicted() => return,
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
-                stopping = true;
-                serving.as_mut().graceful_shutdown();
-            }
-        }
+    let mut outcome = tokio::select! {
+        outcome = serving.as_mut() => Some(outcome),
+        () = place.connection.evicted() => return,
+        _ = stop.wait_for(|stop| *stop) => None,
+    };
+    if outcome.is_none() {
+        serving.as_mut().graceful_shutdown();
+        outcome = tokio::select! {
+            outcome = serving => Some(outcome),
+            () = place.connection.left_waiting(LAST_WORDS) => None,
+        };
+    }
+    if let Some(Err(error)) = outcome {
+        tracing::debug!(%error, "a connection ended early");
     }
 }
