@@ -1,14 +1,14 @@
 //! A real Prometheus scrapes the server's `/metrics`, and promtool finds nothing to complain about.
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use telemetry_tests::{Client, Server, Settings, eventually, target_dir};
 
-use crate::command::{self, root};
+use super::parts;
+use super::peers::{self, Process};
 
 /// What the queries must answer about the events that are logged: query, and value by label.
 const QUERIES: [(&str, &[(&str, f64)]); 6] = [
@@ -21,7 +21,7 @@ const QUERIES: [(&str, &[(&str, f64)]); 6] = [
 ];
 
 pub(crate) fn run() -> Result<()> {
-    let (prometheus, promtool) = (program("prometheus")?, program("promtool")?);
+    let (prometheus, promtool) = (parts::prometheus()?, parts::promtool()?);
     let folder = target_dir().join("integration/prometheus");
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
@@ -47,10 +47,7 @@ pub(crate) fn run() -> Result<()> {
         rate.first().filter(|(_, rate)| *rate > 0.0).map(drop)
     })?;
     // The documented ones, whatever they answer here.
-    let page = std::fs::read_to_string(root().join("docs/promql.md"))?;
-    let documented: Vec<&str> =
-        page.split("```promql\n").skip(1).filter_map(|part| part.split("```").next()).collect();
-    ensure!(documented.len() > 5, "docs/promql.md has {} queries", documented.len());
+    let documented = peers::documented_queries()?;
     for query in &documented {
         scraping.ask(query)?;
     }
@@ -104,18 +101,11 @@ fn lint(promtool: &Path, server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// A running Prometheus; ended when dropped.
+/// A running Prometheus.
 struct Prometheus {
-    child: Child,
+    /// Ends with this.
+    _process: Process,
     url: String,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // Fails only where it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Prometheus {
@@ -128,64 +118,19 @@ impl Prometheus {
                 "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: telemetry\n  static_configs: [{{targets: ['{target}']}}]\n"
             ),
         )?;
-        // Free a moment ago; nobody else is told of it.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let log = std::fs::File::create(folder.join("prometheus.log"))?;
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("can't start {}", program.display()))?;
-        Ok(Self { child, url: format!("http://{address}") })
+        let (process, url) = peers::prometheus(program, &config, folder)?;
+        Ok(Self { _process: process, url })
     }
 
     /// The answer to an instant query: a value per label that tells the samples apart, in order.
     fn ask(&self, query: &str) -> Result<Vec<(String, f64)>> {
-        let mut path = String::from("/api/v1/query?query=");
-        for byte in query.bytes() {
-            write!(path, "%{byte:02x}")?;
-        }
-        let answer = Client::connect(&self.url)?.get(&path)?.json();
-        let samples = answer["data"]["result"].as_array();
-        let samples = samples.with_context(|| format!("no result for {query}: {answer}"))?;
         let mut found = Vec::new();
-        for sample in samples {
+        for sample in peers::series(&self.url, query)? {
             let labels = &sample["metric"];
             let label = ["model_id", "sink", "api"].iter().find_map(|name| labels[*name].as_str());
-            let value = sample["value"][1].as_str().and_then(|value| value.parse().ok());
-            found.push((label.unwrap_or_default().to_owned(), value.context("no value")?));
+            found.push((label.unwrap_or_default().to_owned(), peers::value(&sample)?));
         }
         found.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(found)
     }
-}
-
-/// A program of Debian's package `prometheus`: named by a variable like PROMTOOL, on the path, or unpacked
-/// from the package into the target folder.
-fn program(name: &str) -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os(name.to_uppercase()) {
-        return Ok(named.into());
-    }
-    let starts = |program: &Path| Command::new(program).arg("--version").output().is_ok();
-    if starts(Path::new(name)) {
-        return Ok(name.into());
-    }
-    let folder = target_dir().join("integration/prometheus-package");
-    let unpacked = folder.join("usr/bin").join(name);
-    if !unpacked.exists() {
-        std::fs::create_dir_all(&folder)?;
-        command::run(Command::new("apt-get").args(["download", "prometheus"]).current_dir(&folder))
-            .with_context(|| {
-                format!("no `{name}` found; install Prometheus or name it in {}", name.to_uppercase())
-            })?;
-        let package = std::fs::read_dir(&folder)?
-            .flatten()
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-            .context("apt-get has downloaded no package")?;
-        command::run(Command::new("dpkg").arg("-x").arg(package).arg(&folder))?;
-    }
-    if starts(&unpacked) { Ok(unpacked) } else { bail!("{} does not start", unpacked.display()) }
 }

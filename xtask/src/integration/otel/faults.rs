@@ -8,8 +8,9 @@ use anyhow::{Result, ensure};
 
 use super::logged::{Logged, Workload};
 use super::received::Received;
-use super::stage::{Collector, wait_for};
+use super::stage::Collector;
 use super::{everything_delivered, same};
+use crate::integration::peers::wait_for;
 
 /// So little memory, and so small batches under way, that an outage reaches the disk.
 const LITTLE_MEMORY: [&str; 2] = ["sink.queue_bytes=16MiB", "sink.batch_size=512"];

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value as Json, json};
 
 use super::logged::Logged;
-use super::stage::{Process, free_port, wait_for};
-use super::{ask, encoded};
+use crate::integration::peers::{Process, free_port, wait_for};
+use crate::integration::peers::{ask, encoded};
 
 /// A running Jaeger.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 
 use super::logged::Workload;
-use super::stage::free_port;
+use crate::integration::peers::free_port;
 
 /// Bound of each spool. A quarter of the workload's traces fills it, and memory.
 const SPOOL_MIB: u64 = 2;

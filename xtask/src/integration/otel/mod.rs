@@ -6,7 +6,6 @@ mod faults;
 mod jaeger;
 mod logged;
 mod memory;
-mod parts;
 mod prometheus;
 mod received;
 mod rotel;
@@ -22,13 +21,15 @@ use self::jaeger::Jaeger;
 use self::logged::{Logged, Workload};
 use self::prometheus::Prometheus;
 use self::received::Received;
-use self::stage::{Collector, wait_for};
+use self::stage::Collector;
+use super::parts;
+use super::peers::wait_for;
 use crate::command::{self, cargo};
 
 /// Traces of the workload that is compared field by field.
 const TRACES: u32 = 100;
 
-/// Everything. `full`: also build Jaeger where it is missing, and longer outages.
+/// Everything. `full`: longer outages.
 pub(crate) fn run(full: bool) -> Result<()> {
     command::run(&mut cargo(&[
         "build",
@@ -44,26 +45,16 @@ pub(crate) fn run(full: bool) -> Result<()> {
     }
     std::fs::create_dir_all(&folder)?;
     let collector = parts::collector()?;
-    compare(&collector, &folder, full)?;
+    compare(&collector, &folder)?;
     rotel::run(&folder)?;
     faults::run(&collector, &folder, full)?;
     memory::run(&folder, full)
 }
 
 /// What the Collector, Jaeger and Prometheus show is what was logged.
-fn compare(collector: &Path, folder: &Path, full: bool) -> Result<()> {
-    let jaeger = match parts::jaeger(full)? {
-        Some(program) => Some(Jaeger::start(&program, folder)?),
-        None => {
-            println!(
-                "--   Jaeger is NOT checked: it is not installed, and its build of some ten minutes is left to \
-                 `--full` (or name a binary in JAEGER)"
-            );
-            None
-        }
-    };
-    let otlp = jaeger.as_ref().map(|jaeger| jaeger.otlp.clone());
-    let mut collector = Collector::new(collector, folder, "compare", otlp.as_deref())?;
+fn compare(collector: &Path, folder: &Path) -> Result<()> {
+    let jaeger = Jaeger::start(&parts::jaeger()?, folder)?;
+    let mut collector = Collector::new(collector, folder, "compare", Some(&jaeger.otlp))?;
     collector.start()?;
     let prometheus = Prometheus::start(folder, &collector.metrics_address())?;
 
@@ -92,9 +83,7 @@ fn compare(collector: &Path, folder: &Path, full: bool) -> Result<()> {
         received.series()
     );
     prometheus.check(&logged.metrics, &at_pause["metrics"])?;
-    if let Some(jaeger) = jaeger {
-        jaeger.check(&logged)?;
-    }
+    jaeger.check(&logged)?;
     collector.stop()
 }
 
@@ -124,21 +113,6 @@ fn same(
     let unknown: Vec<_> = received.keys().filter(|id| !logged.contains_key(*id)).take(3).collect();
     ensure!(unknown.is_empty(), "{what} nobody logged: {unknown:?}");
     Ok(())
-}
-
-/// A JSON answer of a peer.
-fn ask(url: &str, path: &str) -> Result<Json> {
-    let answer = telemetry_tests::Client::connect(url)?.get(path)?;
-    ensure!(answer.status == 200, "GET {url}{path}: {} {}", answer.status, answer.text());
-    Ok(answer.json())
-}
-
-/// Percent-encodes a part of a query.
-fn encoded(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes()
-        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
 }
 
 /// `null` is no object to compare with.

@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value as Json;
 
+use super::everything_delivered;
 use super::logged::{Logged, Workload};
-use super::stage::{Process, free_port, wait_for};
-use super::{everything_delivered, parts};
+use crate::integration::parts;
+use crate::integration::peers::{Process, free_port, wait_for};
 
 pub(super) fn run(folder: &Path) -> Result<()> {
     let (http, grpc) = (free_port()?, free_port()?);

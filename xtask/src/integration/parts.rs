@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use telemetry_tests::target_dir;
 
+use super::go;
 use crate::command::{output, run};
 use crate::python;
 
@@ -30,14 +31,6 @@ fn present(variable: &str, program: &str, built: &Path) -> Result<Option<PathBuf
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file());
     Ok(on_path.or_else(|| built.is_file().then(|| built.to_owned())))
-}
-
-/// The go tool, which puts programs into `folder`.
-fn go(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("go");
-    command.current_dir(folder).args(arguments);
-    command.env("GOBIN", folder).env("GOFLAGS", "-buildvcs=false -modcacherw");
-    command
 }
 
 /// The OpenTelemetry Collector, built with its own builder where it is missing.
@@ -67,37 +60,43 @@ pub(super) fn collector() -> Result<PathBuf> {
     let path = folder.join("manifest.yaml");
     std::fs::write(&path, manifest)?;
     let builder = format!("go.opentelemetry.io/collector/cmd/builder@{COLLECTOR}");
-    run(&mut go(&folder, &["install", &builder]))
-        .context("the Collector needs Go, or a binary named in OTELCOL")?;
+    let tool = go::tool().context("no Collector: name one in OTELCOL, or install Go to build it with")?;
+    run(go::command(&tool, &folder)?.args(["install", &builder]))?;
     let mut build = Command::new(folder.join("builder"));
-    run(build.current_dir(&folder).arg("--config").arg(&path).env("GOFLAGS", "-buildvcs=false -modcacherw"))?;
+    go::surroundings(&mut build, &tool)?;
+    run(build.current_dir(&folder).arg("--config").arg(&path))?;
     Ok(built)
 }
 
-/// Jaeger. Its build takes ten minutes, so that it is only done on request.
-pub(super) fn jaeger(may_build: bool) -> Result<Option<PathBuf>> {
+/// Jaeger, built where it is missing.
+pub(super) fn jaeger() -> Result<PathBuf> {
     let folder = folder("jaeger");
     let built = folder.join("jaeger");
-    let present = present("JAEGER", "jaeger", &built)?;
-    if present.is_some() || !may_build {
-        return Ok(present);
+    if let Some(program) = present("JAEGER", "jaeger", &built)? {
+        return Ok(program);
     }
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
-    let needs_go = "Jaeger needs Go, or a binary named in JAEGER";
-    run(&mut go(&folder, &["mod", "init", "jaegerbuild"])).context(needs_go)?;
+    let tool = go::tool().context("no Jaeger: name one in JAEGER, or install Go to build it with")?;
+    let go = |arguments: &[&str]| {
+        go::command(&tool, &folder).map(|mut go| {
+            go.args(arguments);
+            go
+        })
+    };
+    run(&mut go(&["mod", "init", "jaegerbuild"])?)?;
     let module = format!("github.com/jaegertracing/jaeger@{JAEGER}");
-    let described = output(&mut go(&folder, &["mod", "download", "-json", &module]))?;
+    let described = output(&mut go(&["mod", "download", "-json", &module])?)?;
     let described: serde_json::Value = serde_json::from_str(&described)?;
     let source = described["Dir"].as_str().context("go says where the module is")?;
     // Jaeger's own go.sum pins its dependencies, some of which the checksum database does not list.
     std::fs::write(folder.join("go.sum"), std::fs::read(Path::new(source).join("go.sum"))?)?;
     let package = "github.com/jaegertracing/jaeger/cmd/jaeger";
-    run(&mut go(&folder, &["get", &format!("{package}@{JAEGER}")]))?;
-    run(&mut go(&folder, &["build", "-o", "jaeger", package]))?;
-    Ok(Some(built))
+    run(&mut go(&["get", &format!("{package}@{JAEGER}")])?)?;
+    run(&mut go(&["build", "-o", "jaeger", package])?)?;
+    Ok(built)
 }
 
 /// Prometheus, unpacked from Debian's package where it is missing.
