@@ -6,14 +6,16 @@ use crate::command::{self, cargo};
 
 const FEATURES: [&str; 3] = ["console", "sqlite", "otel"];
 
+/// Every set of features, the empty one first.
+pub(crate) fn combinations() -> impl Iterator<Item = Vec<&'static str>> {
+    (0..1_u32 << FEATURES.len()).map(|combination| {
+        let chosen = FEATURES.iter().enumerate().filter(|(bit, _)| combination & (1 << bit) != 0);
+        chosen.map(|(_, feature)| *feature).collect()
+    })
+}
+
 pub(crate) fn run() -> Result<()> {
-    for combination in 0..1_u32 << FEATURES.len() {
-        let chosen: Vec<&str> = FEATURES
-            .iter()
-            .enumerate()
-            .filter(|(bit, _)| combination & (1 << bit) != 0)
-            .map(|(_, feature)| *feature)
-            .collect();
+    for chosen in combinations() {
         let features = chosen.join(",");
         eprintln!("features: [{features}]");
         let common = ["--package", "telemetry-provider", "--no-default-features", "--features", &features];

@@ -11,6 +11,7 @@ mod integration;
 mod linkage;
 mod new_sink;
 mod python;
+mod sizes;
 mod tidy;
 
 use std::path::PathBuf;
@@ -41,7 +42,14 @@ enum Task {
     /// Run the examples to their ends and check what they leave behind
     Examples,
     /// Build every combination of the provider's features and check which sinks each has
-    Features,
+    Features {
+        /// Instead: what a small program with each of them weighs when optimised, as a table
+        #[arg(long)]
+        sizes: bool,
+        /// Build each from nothing, and add the seconds that takes; some fifteen minutes on two cores
+        #[arg(long, requires = "sizes")]
+        cold: bool,
+    },
     /// Compare the public API with what is stored in api/
     Api {
         /// Store it as it is now
@@ -78,7 +86,7 @@ enum Task {
         /// Just this part
         #[arg(long, value_enum)]
         only: Option<integration::Part>,
-        /// More rounds of the fault tests
+        /// More rounds of the fault tests, longer outages
         #[arg(long)]
         full: bool,
     },
@@ -91,7 +99,8 @@ fn main() -> ExitCode {
         Task::Ci { full } => ci::run(full),
         Task::Lint => ci::lint(),
         Task::Examples => examples::run(),
-        Task::Features => features::run(),
+        Task::Features { sizes: true, cold } => sizes::run(cold),
+        Task::Features { .. } => features::run(),
         Task::Api { update } => api::run(update),
         Task::Tidy => tidy::run(),
         Task::NewSink { name, path } => new_sink::run(&name, path.as_deref()),
