@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let root = agent.telemetry.span("invoke_agent traveller", attrs! { "session_id" => "holidays" });
     let answer = agent.turn("Where shall I go?").in_span(root.context()).await?;
-    let key = root.context();
+    let key = root.key();
     root.end();
     println!("{answer}\n");
 
@@ -84,7 +84,7 @@ impl Agent {
 
     async fn infer(&self, prompt: &str) -> String {
         let span = self.telemetry.span("chat parrot", attrs! { "gen_ai.operation.name" => "chat" });
-        let mut inference = self.tokens.inference("parrot", "aviary").in_span(span.context());
+        let mut inference = self.tokens.inference("parrot", "aviary").in_span(span.key());
         sleep(Duration::from_millis(2)).await;
         let words = prompt.split_whitespace().count() as u64;
         inference.set_prompt_tokens(words);

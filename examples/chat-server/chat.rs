@@ -47,7 +47,7 @@ pub(crate) async fn complete(State(chat): State<Chat>, Json(request): Json<ChatR
     }
 
     let prompt = request.prompt();
-    let mut inference = chat.tokens.inference(MODEL, PROVIDER).in_span(span.context());
+    let mut inference = chat.tokens.inference(MODEL, PROVIDER).in_span(span.key());
     inference.set_prompt_tokens(openai::count_tokens(&prompt));
     span.log(Severity::Info, "prompt received");
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::words::words;
-use crate::{Attributes, SpanId, SpanKey, SpanStatus, Text, Timestamp, TraceId};
+use crate::{Attributes, SpanId, SpanKey, SpanKind, SpanStatus, Text, Timestamp, TraceId};
 
 /// One event, as Llama Stack's `POST /v1/telemetry/events` takes it. Tagged by `type` on the wire;
 /// [`crate::wire`] reads and writes that form.
@@ -63,7 +63,7 @@ pub struct Metric {
     pub attributes: Attributes,
 }
 
-/// The start or the end of a span.
+/// The start or the end of a span, or what became known between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StructuredLog {
     /// The trace.
@@ -74,7 +74,7 @@ pub struct StructuredLog {
     pub timestamp: Timestamp,
     /// Start or end, and what belongs to it.
     pub payload: Payload,
-    /// Attributes known at this moment; those of the end win over those of the start.
+    /// Attributes known at this moment; later ones win, those of the end over all.
     pub attributes: Attributes,
 }
 
@@ -88,6 +88,14 @@ pub enum Payload {
         name: Text,
         /// The parent, which may be in another process.
         parent_span_id: Option<SpanId>,
+        /// Its role in a remote call.
+        kind: SpanKind,
+    },
+    /// More about a span that is open: the event's attributes. Made by this process alone; it has no
+    /// form on the wire.
+    SpanUpdate {
+        /// Whether the span ends as failed, whatever its end says.
+        failed: bool,
     },
     /// `span_end`.
     SpanEnd {
@@ -266,13 +274,14 @@ impl Event {
         })
     }
 
-    /// The start of a span, now, as a root; [`Event::with_parent`] gives it a parent.
+    /// The start of a span, now, as a root of kind internal; [`Event::with_parent`] and
+    /// [`Event::with_span_kind`] say otherwise.
     pub fn span_start(trace_id: TraceId, span_id: SpanId, name: impl Into<Text>) -> Self {
         Self::StructuredLog(StructuredLog {
             trace_id,
             span_id,
             timestamp: Timestamp::now(),
-            payload: Payload::SpanStart { name: name.into(), parent_span_id: None },
+            payload: Payload::SpanStart { name: name.into(), parent_span_id: None, kind: SpanKind::Internal },
             attributes: Attributes::default(),
         })
     }
@@ -329,6 +338,25 @@ impl Event {
         }) = &mut self
         {
             *parent_span_id = Some(parent);
+        }
+        self
+    }
+
+    /// Says which role in a remote call a span that starts has; other events stay as they are.
+    ///
+    /// ```
+    /// use telemetry_core::{Event, Payload, SpanId, SpanKind, TraceId};
+    ///
+    /// let (trace, span) = (TraceId::from_u128(1).unwrap(), SpanId::from_u64(2).unwrap());
+    /// let start = Event::span_start(trace, span, "POST /chat").with_span_kind(SpanKind::Server);
+    /// let Event::StructuredLog(log) = start else { unreachable!() };
+    /// assert!(matches!(log.payload, Payload::SpanStart { kind: SpanKind::Server, .. }));
+    /// ```
+    #[must_use]
+    pub fn with_span_kind(mut self, span_kind: SpanKind) -> Self {
+        if let Self::StructuredLog(StructuredLog { payload: Payload::SpanStart { kind, .. }, .. }) = &mut self
+        {
+            *kind = span_kind;
         }
         self
     }

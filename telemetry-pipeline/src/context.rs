@@ -2,23 +2,28 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use telemetry_core::SpanKey;
 
+use crate::SpanContext;
+
 /// What is current, and which [`Entered`] made it so: 0 for none of this thread.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Current {
-    span: Option<SpanKey>,
+    span: Option<SpanContext>,
     entered: u64,
 }
 
 const NONE: Current = Current { span: None, entered: 0 };
 
 thread_local! {
-    static CURRENT: Cell<Current> = const { Cell::new(NONE) };
+    // Never dropped, so that it is at hand without a check while the thread ends, too: who forgets a guard
+    // leaks what that guard holds.
+    static CURRENT: RefCell<ManuallyDrop<Current>> = const { RefCell::new(ManuallyDrop::new(NONE)) };
     static ENTERED: Cell<u64> = const { Cell::new(0) };
     /// Guards dropped before those entered after them, and what was current before each.
     static PASSED: RefCell<Vec<(u64, Current)>> = const { RefCell::new(Vec::new()) };
@@ -29,7 +34,19 @@ const MAX_PASSED: usize = 64;
 
 /// The span that code on this thread is in, if any.
 pub fn current_span() -> Option<SpanKey> {
-    CURRENT.get().span
+    CURRENT.with_borrow(|current| current.span.as_ref().map(SpanContext::key))
+}
+
+impl SpanContext {
+    /// What the span hands down that code on this thread is in, if any.
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow(|current| current.span.clone())
+    }
+}
+
+/// Makes `current` what is current and returns what was.
+fn replace(current: Current) -> Current {
+    ManuallyDrop::into_inner(CURRENT.replace(ManuallyDrop::new(current)))
 }
 
 /// Makes `span` the current one of this thread until the returned guard is dropped.
@@ -48,8 +65,8 @@ pub fn current_span() -> Option<SpanKey> {
 /// assert_eq!(current_span(), None);
 /// ```
 #[must_use = "the span is current only while the guard lives"]
-pub fn enter(span: SpanKey) -> Entered {
-    Entered::new(Some(span))
+pub fn enter(span: impl Into<SpanContext>) -> Entered {
+    Entered::new(Some(span.into()))
 }
 
 /// Makes code on this thread be in no span until the returned guard is dropped.
@@ -80,18 +97,19 @@ pub struct Entered {
 }
 
 impl Entered {
-    fn new(span: Option<SpanKey>) -> Self {
+    fn new(span: Option<SpanContext>) -> Self {
         let number = ENTERED.get() + 1;
         ENTERED.set(number);
-        let before = CURRENT.replace(Current { span, entered: number });
+        let before = replace(Current { span, entered: number });
         Self { before, number, not_send: std::marker::PhantomData }
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if CURRENT.get().entered == self.number {
-            CURRENT.set(last_living(self.before));
+        let before = std::mem::replace(&mut self.before, NONE);
+        if CURRENT.with_borrow(|current| current.entered) == self.number {
+            replace(last_living(before));
         } else {
             // Another was entered after this one and lives: what it goes back to must not be this.
             let _ = PASSED.try_with(|passed| {
@@ -99,7 +117,7 @@ impl Drop for Entered {
                 if passed.len() == MAX_PASSED {
                     passed.remove(0);
                 }
-                passed.push((self.number, self.before));
+                passed.push((self.number, before));
             });
         }
     }
@@ -129,7 +147,7 @@ pin_project! {
 
 impl<F> InSpan<F> {
     /// Runs `future` within `span`; with `None`, outside of any.
-    pub const fn new(future: F, span: Option<SpanKey>) -> Self {
+    pub const fn new(future: F, span: Option<SpanContext>) -> Self {
         Self { future, current: Current { span, entered: 0 } }
     }
 }
@@ -139,15 +157,19 @@ struct Exchanged<'a>(&'a mut Current);
 
 impl<'a> Exchanged<'a> {
     fn new(current: &'a mut Current) -> Self {
-        *current = CURRENT.replace(*current);
+        exchange(current);
         Self(current)
     }
 }
 
 impl Drop for Exchanged<'_> {
     fn drop(&mut self) {
-        *self.0 = CURRENT.replace(*self.0);
+        exchange(self.0);
     }
+}
+
+fn exchange(current: &mut Current) {
+    CURRENT.with_borrow_mut(|here| std::mem::swap(&mut **here, current));
 }
 
 impl<F: Future> Future for InSpan<F> {
@@ -163,13 +185,13 @@ impl<F: Future> Future for InSpan<F> {
 /// Puts a future into a span.
 pub trait FutureExt: Future + Sized {
     /// Runs this future within `span`.
-    fn in_span(self, span: SpanKey) -> InSpan<Self> {
-        InSpan::new(self, Some(span))
+    fn in_span(self, span: impl Into<SpanContext>) -> InSpan<Self> {
+        InSpan::new(self, Some(span.into()))
     }
 
     /// Runs this future, spawned elsewhere, within the span that is current now.
     fn in_current_span(self) -> InSpan<Self> {
-        InSpan::new(self, current_span())
+        InSpan::new(self, SpanContext::current())
     }
 }
 
@@ -231,7 +253,7 @@ mod tests {
                 yield_once().await;
                 assert_eq!(current_span(), Some(key(2)));
             },
-            Some(key(1)),
+            Some(key(1).into()),
         ));
         assert!(future.as_mut().poll(&mut context).is_pending());
         assert_eq!(current_span(), None, "another future on this thread is in no span");

@@ -1,8 +1,8 @@
 //! What goes through the queue: at most 96 bytes, moved by value.
 
 use telemetry_core::{
-    Attributes, Event, EventContext, Payload, Severity, SpanId, SpanKey, SpanStatus, StructuredLog, Text,
-    Timestamp, TraceId, Ttl, UnstructuredLog,
+    Attributes, Event, EventContext, Payload, Severity, SpanId, SpanKey, SpanKind, SpanStatus, StructuredLog,
+    Text, Timestamp, TraceId, Ttl, UnstructuredLog,
 };
 
 use crate::assembler::{Input, limits};
@@ -16,6 +16,7 @@ pub(crate) enum Record {
         parent_span_id: Option<SpanId>,
         timestamp: Timestamp,
         name: Text,
+        kind: SpanKind,
         attributes: Attributes,
         ttl: Ttl,
     },
@@ -36,7 +37,7 @@ pub(crate) enum Record {
         attributes: Attributes,
         ttl: Ttl,
     },
-    /// What is rarer, or larger: metrics, and events of a later version of the contract.
+    /// What is rarer, or larger: metrics, updates, and events of a later version of the contract.
     Boxed(Box<(Event, Ttl)>),
 }
 
@@ -50,9 +51,16 @@ impl Record {
             Event::Metric(_) => Self::Boxed(Box::new((event, ttl))),
             Event::StructuredLog(StructuredLog { trace_id, span_id, timestamp, payload, attributes }) => {
                 match payload {
-                    Payload::SpanStart { name, parent_span_id } => {
-                        Self::Start { trace_id, span_id, parent_span_id, timestamp, name, attributes, ttl }
-                    }
+                    Payload::SpanStart { name, parent_span_id, kind } => Self::Start {
+                        trace_id,
+                        span_id,
+                        parent_span_id,
+                        timestamp,
+                        name,
+                        kind,
+                        attributes,
+                        ttl,
+                    },
                     Payload::SpanEnd { status } => {
                         Self::End { trace_id, span_id, timestamp, status, attributes, ttl }
                     }
@@ -68,8 +76,8 @@ impl Record {
     /// The assembler's input.
     pub(crate) fn into_input(self) -> Input {
         let (event, ttl) = match self {
-            Self::Start { trace_id, span_id, parent_span_id, timestamp, name, attributes, ttl } => {
-                let payload = Payload::SpanStart { name, parent_span_id };
+            Self::Start { trace_id, span_id, parent_span_id, timestamp, name, kind, attributes, ttl } => {
+                let payload = Payload::SpanStart { name, parent_span_id, kind };
                 let log = StructuredLog { trace_id, span_id, timestamp, payload, attributes };
                 (Event::StructuredLog(log), ttl)
             }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use telemetry_core::{
-    Attributes, Event, EventContext, MetricValue, Severity, SpanKey, SpanStatus, Text, Ttl, Value,
+    Attributes, Event, EventContext, MetricValue, Severity, SpanKey, SpanKind, SpanStatus, Text, Ttl, Value,
 };
 
 use crate::clock::Anchor;
 use crate::lane::{Gate, Hold};
 use crate::record::Record;
-use crate::{Entered, TraceParent, enter, ids};
+use crate::{Entered, SpanContext, SpanHandle, TraceParent, enter, ids};
 
 /// A span that ends when this is dropped.
 ///
@@ -27,33 +27,34 @@ use crate::{Entered, TraceParent, enter, ids};
 /// span.metric("prompt_tokens", 42, "tokens", attrs! { "model_id" => "llama" });
 /// span.set_attribute("cached", true);
 /// let child = span.child("tool call", attrs! {});
-/// assert_eq!(child.context().trace_id, span.context().trace_id);
+/// assert_eq!(child.key().trace_id, span.key().trace_id);
 /// ```
 #[derive(Debug)]
 #[must_use = "a span ends when its guard is dropped"]
 pub struct SpanGuard {
     /// None when no sink wants anything.
     gate: Hold,
-    key: SpanKey,
+    context: SpanContext,
     anchor: Anchor,
     /// Whether the start was accepted and the end is still to come.
     live: bool,
     status: SpanStatus,
     panicking: bool,
     attributes: Vec<(Text, Value)>,
-    /// What a remote caller handed down, for calls to further processes.
-    trace_state: Option<Arc<str>>,
 }
 
 impl SpanGuard {
     pub(crate) fn start(
         gate: Option<&Arc<Gate>>,
         name: Text,
-        parent: Option<SpanKey>,
+        kind: SpanKind,
+        parent: Option<SpanContext>,
         attributes: Attributes,
     ) -> Self {
-        let trace_id = parent.map_or_else(ids::random_trace_id, |parent| parent.trace_id);
+        let above = parent.as_ref().map(SpanContext::key);
+        let trace_id = above.map_or_else(ids::random_trace_id, |above| above.trace_id);
         let key = SpanKey::new(trace_id, ids::random_span_id());
+        let context = parent.map_or_else(|| SpanContext::from(key), |parent| parent.of_child(key));
         let anchor = Anchor::now();
         let gate = gate.map_or(Hold::NONE, Hold::on);
         let live = gate.gate().is_some_and(|gate| {
@@ -62,25 +63,17 @@ impl SpanGuard {
                 Record::Start {
                     trace_id,
                     span_id: key.span_id,
-                    parent_span_id: parent.map(|parent| parent.span_id),
+                    parent_span_id: above.map(|above| above.span_id),
                     timestamp: anchor.start(),
                     name,
+                    kind,
                     attributes,
                     ttl: Ttl::default(),
                 },
             )
         });
         let panicking = std::thread::panicking();
-        Self {
-            gate,
-            key,
-            anchor,
-            live,
-            status: SpanStatus::Ok,
-            panicking,
-            attributes: Vec::new(),
-            trace_state: None,
-        }
+        Self { gate, context, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
     }
 
     /// The way to the engine, if the start was accepted.
@@ -88,38 +81,43 @@ impl SpanGuard {
         self.gate.gate().filter(|_| self.live).map(|gate| &**gate)
     }
 
-    /// Trace and span id, to give to other tasks and processes.
-    pub const fn context(&self) -> SpanKey {
-        self.key
+    /// Trace and span id.
+    pub const fn key(&self) -> SpanKey {
+        self.context.key()
     }
 
-    pub(crate) fn with_tracestate(mut self, trace_state: Option<Arc<str>>) -> Self {
-        self.trace_state = trace_state;
-        self
+    /// What to give to other tasks and threads, so that their spans are below this one.
+    pub fn context(&self) -> SpanContext {
+        self.context.clone()
+    }
+
+    /// This span for code that does not own the guard.
+    pub fn handle(&self) -> SpanHandle {
+        SpanHandle::new(self.gate.gate().filter(|_| self.live).cloned(), Some(self.context()))
     }
 
     /// The W3C `traceparent` for a request to another process. Its flag says whether the trace is
     /// sampled.
     pub fn traceparent(&self) -> String {
-        let sampled = self.gate.gate().is_none_or(|gate| gate.sampling.keeps(self.key.trace_id));
-        TraceParent { parent: self.key, sampled }.to_string()
+        let sampled = self.gate.gate().is_none_or(|gate| gate.sampling.keeps(self.key().trace_id));
+        TraceParent { parent: self.key(), sampled }.to_string()
     }
 
-    /// The W3C `tracestate` that goes with it: that of the caller whose trace this span or, by
-    /// [`SpanGuard::child`], one above it continues. One that is not W3C's form is not handed on.
+    /// The W3C `tracestate` that goes with it: that of the caller whose trace this span or one above it
+    /// continues. One that is not W3C's form is not handed on.
     pub fn tracestate(&self) -> Option<&str> {
-        self.trace_state.as_deref()
+        self.context.tracestate()
     }
 
     /// Makes this the current span of the thread until the returned guard is dropped.
     pub fn enter(&self) -> Entered {
-        enter(self.key)
+        enter(self.context())
     }
 
     /// Starts a span below this one.
     pub fn child(&self, name: impl Into<Text>, attributes: Attributes) -> Self {
-        Self::start(self.gate.gate(), name.into(), Some(self.key), attributes)
-            .with_tracestate(self.trace_state.clone())
+        let parent = Some(self.context());
+        Self::start(self.gate.gate(), name.into(), SpanKind::Internal, parent, attributes)
     }
 
     /// Logs a line in this span.
@@ -134,8 +132,8 @@ impl SpanGuard {
             gate.offer(
                 tick,
                 Record::Log {
-                    trace_id: Some(self.key.trace_id),
-                    span_id: Some(self.key.span_id),
+                    trace_id: Some(self.key().trace_id),
+                    span_id: Some(self.key().span_id),
                     timestamp,
                     message: message.into(),
                     severity,
@@ -157,7 +155,7 @@ impl SpanGuard {
         if let Some(gate) = self.live_gate() {
             let (timestamp, tick) = self.anchor.read();
             let event = Event::metric(metric, value, unit)
-                .in_context(EventContext::Span(self.key))
+                .in_context(EventContext::Span(self.key()))
                 .at(timestamp)
                 .with_attributes(labels);
             gate.offer(tick, Record::from_event(event, Ttl::default()));
@@ -199,8 +197,8 @@ impl Drop for SpanGuard {
         gate.offer(
             tick,
             Record::End {
-                trace_id: self.key.trace_id,
-                span_id: self.key.span_id,
+                trace_id: self.key().trace_id,
+                span_id: self.key().span_id,
                 timestamp,
                 status: if panicked { SpanStatus::Error } else { self.status },
                 attributes,

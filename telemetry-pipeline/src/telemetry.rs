@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use telemetry_core::{Attributes, Event, EventContext, SignalSet, SpanKey, Text, TraceStore, Ttl, Value};
+use telemetry_core::{Attributes, Event, EventContext, SignalSet, SpanKind, Text, TraceStore, Ttl};
 use tokio::sync::oneshot;
 
 use crate::assembler::AssemblerCounts;
@@ -13,8 +13,9 @@ use crate::lane::Gate;
 use crate::ledger::{Ledger, SinkCounters, SinkState};
 use crate::receipt::{Receipt, receipt};
 use crate::record::Record;
-use crate::traceparent::is_trace_state;
-use crate::{SpanGuard, Submission, SubmitError, TraceParent, current_span};
+use crate::{
+    SpanBuilder, SpanContext, SpanGuard, SpanHandle, Submission, SubmitError, TraceParent, current_span,
+};
 
 /// The door of the pipeline: a cheap clone, all that instrumented code holds.
 ///
@@ -158,17 +159,23 @@ impl Telemetry {
 
     /// Starts a span: a child of the [current span](current_span), or the root of a new trace.
     pub fn span(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self.gate(), name.into(), current_span(), attributes)
+        let parent = SpanContext::current();
+        SpanGuard::start(self.gate(), name.into(), SpanKind::Internal, parent, attributes)
     }
 
     /// Starts a span below `parent`, which may be in another task or thread.
-    pub fn span_below(&self, parent: SpanKey, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self.gate(), name.into(), Some(parent), attributes)
+    pub fn span_below(
+        &self,
+        parent: impl Into<SpanContext>,
+        name: impl Into<Text>,
+        attributes: Attributes,
+    ) -> SpanGuard {
+        SpanGuard::start(self.gate(), name.into(), SpanKind::Internal, Some(parent.into()), attributes)
     }
 
     /// Starts the root of a new trace, whatever the current span is.
     pub fn root_span(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
-        SpanGuard::start(self.gate(), name.into(), None, attributes)
+        SpanGuard::start(self.gate(), name.into(), SpanKind::Internal, None, attributes)
     }
 
     /// Continues a trace that another process began: a span below the caller's (W3C Trace Context).
@@ -180,11 +187,17 @@ impl Telemetry {
         name: impl Into<Text>,
         attributes: Attributes,
     ) -> SpanGuard {
-        let state = attributes.get("tracestate").and_then(Value::as_str).filter(|text| is_trace_state(text));
-        let state = state.map(Arc::from);
-        let header = (Text::Borrowed("traceparent"), remote.to_string().into());
-        let attributes = attributes.into_iter().chain([header]).collect();
-        SpanGuard::start(self.gate(), name.into(), Some(remote.parent), attributes).with_tracestate(state)
+        self.span_builder(name, attributes).with_remote_parent(remote).start()
+    }
+
+    /// A span with more to say: its kind, another parent.
+    pub fn span_builder(&self, name: impl Into<Text>, attributes: Attributes) -> SpanBuilder<'_> {
+        SpanBuilder::new(self.gate(), name.into(), attributes)
+    }
+
+    /// The span that code on this thread is in, whoever has opened it: its request's, say.
+    pub fn current(&self) -> SpanHandle {
+        SpanHandle::new(self.gate().cloned(), SpanContext::current())
     }
 
     /// Waits, at most `within`, until everything logged before is as durable as each sink can make it.

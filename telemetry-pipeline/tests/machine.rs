@@ -298,7 +298,7 @@ fn guards_may_be_dropped_in_any_order() {
     let telemetry = pipeline.telemetry();
     let outer = telemetry.span("outer", attrs! {});
     let inner = outer.child("inner", attrs! {});
-    let (outer_key, inner_key) = (outer.context(), inner.context());
+    let (outer_key, inner_key) = (outer.key(), inner.key());
     drop(outer);
     drop(inner);
     let seen = stage.wait_for(4);
@@ -322,7 +322,7 @@ fn interleaved_tasks_never_share_a_current_span() {
                 let telemetry = telemetry.clone();
                 tokio::spawn(async move {
                     let span = telemetry.root_span("request", attrs! {});
-                    let key = span.context();
+                    let key = span.key();
                     async {
                         for _ in 0..3 {
                             assert_eq!(current_span(), Some(key));
@@ -362,7 +362,7 @@ fn an_event_without_a_context_belongs_to_the_current_span() {
             _ => None,
         })
         .collect();
-    assert_eq!(contexts, [EventContext::Span(span.context()), EventContext::None]);
+    assert_eq!(contexts, [EventContext::Span(span.key()), EventContext::None]);
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

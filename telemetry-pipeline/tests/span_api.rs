@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use telemetry_core::{Event, LogBody, Severity, Signal, Span, SpanStatus, TraceId, Value, attrs};
+use telemetry_core::{Event, LogBody, Severity, Signal, Span, SpanKind, SpanStatus, TraceId, Value, attrs};
 use telemetry_pipeline::assembler::Sampling;
 use telemetry_pipeline::{
-    FutureExt as _, Ledger, Pipeline, PipelineConfig, SinkSpec, Telemetry, current_span, random_trace_id,
+    FutureExt as _, Ledger, Pipeline, PipelineConfig, SinkSpec, SpanContext, Telemetry, current_span,
+    random_trace_id,
 };
 use telemetry_testkit::{CaptureSink, READY_MADE, Seen, ready_made};
 
@@ -69,7 +70,7 @@ fn pass() -> impl Future<Output = ()> {
 /// A request with steps of its own; every part logs by the current span alone.
 async fn request(telemetry: Telemetry, number: usize) {
     let request = telemetry.root_span("request", attrs! { "number" => number });
-    let key = request.context();
+    let key = request.key();
     async {
         for _ in 0..3 {
             pass().await;
@@ -148,7 +149,7 @@ fn a_parent_may_be_given_to_another_thread() {
     let running = start(PipelineConfig::default());
     let telemetry = running.telemetry();
     let parent = telemetry.span("parent", attrs! {});
-    let key = parent.context();
+    let key = parent.key();
     let child = std::thread::spawn(move || telemetry.span_below(key, "child", attrs! {}));
     drop(child.join().unwrap());
     drop(parent);
@@ -174,7 +175,7 @@ fn a_remote_trace_is_continued_and_handed_on_with_its_state() {
     let attributes = attrs! { "tracestate" => "vendor=1" };
     let request = running.telemetry().continue_trace(remote, "request", attributes);
     let call = request.child("call", attrs! {});
-    assert_eq!(call.traceparent(), format!("00-{}-{}-01", remote.parent.trace_id, call.context().span_id));
+    assert_eq!(call.traceparent(), format!("00-{}-{}-01", remote.parent.trace_id, call.key().span_id));
     assert_eq!(call.tracestate(), Some("vendor=1"));
     drop((call, request));
     let (signals, _) = running.finish();
@@ -183,6 +184,85 @@ fn a_remote_trace_is_continued_and_handed_on_with_its_state() {
     assert_eq!(request.parent_span_id, Some(remote.parent.span_id));
     assert_eq!((request.local_root, request.trace_state.as_deref()), (true, Some("vendor=1")));
     assert_eq!(request.attributes.len(), 0);
+}
+
+#[test]
+fn a_tracestate_reaches_every_span_below_on_whichever_way() {
+    let telemetry = start(PipelineConfig::default()).telemetry();
+    let remote = HEADER.parse().unwrap();
+    let request = telemetry.continue_trace(remote, "request", attrs! { "tracestate" => "vendor=1" });
+    {
+        let _entered = request.enter();
+        let step = telemetry.span("on the thread", attrs! {});
+        assert_eq!(step.tracestate(), Some("vendor=1"));
+        let _entered = step.enter();
+        assert_eq!(telemetry.current().child("by a handle", attrs! {}).tracestate(), Some("vendor=1"));
+        let other = telemetry.root_span("another trace", attrs! {});
+        let _entered = other.enter();
+        assert_eq!(telemetry.span("below it", attrs! {}).tracestate(), None);
+    }
+    assert_eq!(SpanContext::current(), None);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let spawned: SpanContext = runtime.block_on(
+        async {
+            pass().await;
+            let task = async { SpanContext::current() }.in_current_span();
+            runtime.spawn(task).await.unwrap().unwrap()
+        }
+        .in_span(request.context()),
+    );
+    assert_eq!(spawned.tracestate(), Some("vendor=1"));
+    let context = request.context();
+    let elsewhere = std::thread::spawn(move || telemetry.span_below(context, "elsewhere", attrs! {}));
+    assert_eq!(elsewhere.join().unwrap().tracestate(), Some("vendor=1"));
+}
+
+#[test]
+fn a_span_has_the_kind_it_was_given() {
+    let running = start(PipelineConfig::default());
+    let telemetry = running.telemetry();
+    for &kind in SpanKind::ALL {
+        drop(telemetry.span_builder(kind.as_str(), attrs! {}).with_kind(kind).start());
+    }
+    drop(telemetry.span("plain", attrs! {}));
+    let (signals, _) = running.finish();
+    for &kind in SpanKind::ALL {
+        assert_eq!(span(&signals, kind.as_str()).kind, kind);
+    }
+    assert_eq!(span(&signals, "plain").kind, SpanKind::Internal);
+}
+
+#[test]
+fn code_below_sets_attributes_of_the_current_span_and_fails_it() {
+    let running = start(PipelineConfig::default());
+    let telemetry = running.telemetry();
+    let request = telemetry.span("request", attrs! { "model_id" => "unknown" });
+    {
+        let _entered = request.enter();
+        telemetry.current().set_attribute("model_id", "llama");
+        telemetry.current().metric("prompt_tokens", 42, "tokens", attrs! {});
+        let span = telemetry.current();
+        std::thread::spawn(move || span.record_error(&"no room")).join().unwrap();
+    }
+    let handle = request.handle();
+    drop(request);
+    handle.set_attribute("late", true);
+    telemetry.current().set_attribute("nowhere", true);
+    let (signals, ledger) = running.finish();
+    let request = span(&signals, "request");
+    assert_eq!(request.attributes, attrs! { "model_id" => "llama", "error" => "no room" });
+    assert_eq!((request.status, request.events.len()), (Some(SpanStatus::Error), 1));
+    assert_eq!(ledger.assembler.late_update, 1);
+}
+
+#[test]
+fn a_handle_on_nothing_does_nothing() {
+    let telemetry = Telemetry::disabled();
+    let span = telemetry.current();
+    span.set_attribute("a", 1);
+    span.fail();
+    assert_eq!(span.context(), None);
+    assert_eq!(span.child("root", attrs! {}).tracestate(), None);
 }
 
 #[test]

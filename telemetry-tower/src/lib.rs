@@ -38,10 +38,12 @@ mod future;
 mod in_flight;
 mod metrics;
 mod routes;
+mod service;
 mod span;
 
 pub use body::ResponseBody;
 pub use future::ResponseFuture;
-pub use metrics::{RequestMetrics, RequestMetricsLayer};
+pub use metrics::RequestMetricsLayer;
 pub use routes::{RequestHead, Route, Routes, UNKNOWN, api_of};
-pub use span::{RequestSpan, RequestSpanLayer};
+pub use service::Watched;
+pub use span::RequestSpanLayer;

@@ -3,19 +3,17 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use http::{Request, Response};
-use http_body::Body;
+use http::Request;
 use telemetry_core::{Event, SignalSet, Text, attrs};
 use telemetry_pipeline::Telemetry;
 use tower_layer::Layer;
-use tower_service::Service;
 
 use crate::in_flight::{InFlight, Watch};
 use crate::routes::{Found, UNKNOWN};
-use crate::{RequestHead, ResponseBody, ResponseFuture, Routes};
+use crate::service::Watcher;
+use crate::{RequestHead, Routes, Watched};
 
 const REQUESTS: &str = "llama_stack_requests_total";
 const DURATION: &str = "llama_stack_request_duration_seconds";
@@ -41,17 +39,11 @@ const MAX_APIS: usize = 64;
 /// The metrics belong to the span that is current: put this layer within a
 /// [`RequestSpanLayer`](crate::RequestSpanLayer), as the [crate's example](crate) does.
 #[derive(Clone, Debug)]
-pub struct RequestMetricsLayer(Arc<Shared>);
+pub struct RequestMetricsLayer(Arc<Meter>);
 
-/// A service whose requests are measured; see [`RequestMetricsLayer`].
-#[derive(Clone, Debug)]
-pub struct RequestMetrics<S> {
-    service: S,
-    shared: Arc<Shared>,
-}
-
+/// What the services of a layer share.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Meter {
     telemetry: Telemetry,
     routes: Routes,
     unknown: Arc<Api>,
@@ -69,7 +61,7 @@ struct Api {
 /// A request that is being measured.
 #[derive(Debug)]
 pub(crate) struct MeasuredRequest {
-    shared: Arc<Shared>,
+    meter: Arc<Meter>,
     api: Arc<Api>,
     guessed: bool,
     started: Instant,
@@ -80,47 +72,28 @@ impl RequestMetricsLayer {
     /// count together.
     pub fn new(telemetry: Telemetry, routes: Routes) -> Self {
         let unknown = Arc::new(Api::new(Text::Borrowed(UNKNOWN)));
-        Self(Arc::new(Shared { telemetry, routes, unknown, apis: RwLock::default() }))
+        Self(Arc::new(Meter { telemetry, routes, unknown, apis: RwLock::default() }))
     }
 }
 
 impl<S> Layer<S> for RequestMetricsLayer {
-    type Service = RequestMetrics<S>;
+    type Service = Watched<S>;
 
-    fn layer(&self, service: S) -> RequestMetrics<S> {
-        RequestMetrics { service, shared: Arc::clone(&self.0) }
+    fn layer(&self, service: S) -> Watched<S> {
+        Watched::new(service, Watcher::Meter(Arc::clone(&self.0)))
     }
 }
 
-impl<S, A, B> Service<Request<A>> for RequestMetrics<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    B: Body,
-{
-    type Response = Response<ResponseBody<B>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let watched = self.shared.watch(&request);
-        ResponseFuture::call(&mut self.service, request, watched)
-    }
-}
-
-impl Shared {
-    fn watch<A>(self: &Arc<Self>, request: &Request<A>) -> Option<InFlight> {
+impl Meter {
+    pub(crate) fn watch<A>(self: &Arc<Self>, request: &Request<A>) -> Option<InFlight> {
         if !self.telemetry.interest().contains(SignalSet::METRIC) {
             return None;
         }
         let Found { api, guessed, .. } = self.routes.find(&RequestHead::of(request))?;
         let api = self.api(api);
         api.change(1, &self.telemetry);
-        let shared = Arc::clone(self);
-        let measured = MeasuredRequest { shared, api, guessed, started: Instant::now() };
+        let meter = Arc::clone(self);
+        let measured = MeasuredRequest { meter, api, guessed, started: Instant::now() };
         Some(InFlight::new(Watch::Metrics(measured), request.method(), request.headers()))
     }
 
@@ -156,16 +129,16 @@ impl Api {
 impl MeasuredRequest {
     pub(crate) fn ended(self, status: u16) {
         let took = self.started.elapsed().as_secs_f64();
-        let Self { shared, api, guessed, .. } = self;
+        let Self { meter, api, guessed, .. } = self;
         if status != 404 {
             api.exists.store(true, Ordering::Relaxed);
         }
         let is_nothing = guessed && !api.exists.load(Ordering::Relaxed);
-        let name = if is_nothing { &shared.unknown.name } else { &api.name };
+        let name = if is_nothing { &meter.unknown.name } else { &api.name };
         let labels = attrs! { "api" => name.clone(), "status" => status_label(status) };
-        shared.telemetry.log_event(Event::metric(REQUESTS, 1, "requests").with_attributes(labels.clone()));
-        shared.telemetry.log_event(Event::metric(DURATION, took, "seconds").with_attributes(labels));
-        api.change(-1, &shared.telemetry);
+        meter.telemetry.log_event(Event::metric(REQUESTS, 1, "requests").with_attributes(labels.clone()));
+        meter.telemetry.log_event(Event::metric(DURATION, took, "seconds").with_attributes(labels));
+        api.change(-1, &meter.telemetry);
     }
 }
 

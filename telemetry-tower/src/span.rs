@@ -1,18 +1,15 @@
 //! The request's span, and the trace it belongs to.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, response};
-use http_body::Body;
-use telemetry_core::{Attributes, Text, Value};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, response};
+use telemetry_core::{SpanKind, Text, Value};
 use telemetry_pipeline::{Entered, SpanGuard, Telemetry, TraceParent};
 use tower_layer::Layer;
-use tower_service::Service;
 
 use crate::in_flight::{CANCELLED, FAILED, InFlight, Watch};
-use crate::routes::Found;
-use crate::{RequestHead, ResponseBody, ResponseFuture, Routes};
+use crate::service::Watcher;
+use crate::{RequestHead, Routes, Watched};
 
 static X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
@@ -23,28 +20,58 @@ static X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 ///   the body of its answer run, and in nobody else's: what the handler logs belongs to it. Tasks that
 ///   the handler spawns take it along with
 ///   [`in_current_span`](telemetry_pipeline::FutureExt::in_current_span).
+/// - A [`SpanHandle`](telemetry_pipeline::SpanHandle) on it is an extension of the request, with which the
+///   handler sets attributes and fails the span; without a span, it is a handle on none.
 /// - The answer carries the trace's id in `x-trace-id`.
 /// - The span ends with the last byte of the answer; as failed if the service failed or panicked, the
 ///   answer is a 5xx, or the client left before.
 ///
-/// Its name is the method and the route (`POST /v1/chat/completions`), its attributes are those of
-/// OpenTelemetry's HTTP conventions; of a failed one, `error.type` is the status as
+/// Its name is the method and the route (`POST /v1/chat/completions`), its kind is server, its attributes are
+/// those of OpenTelemetry's HTTP conventions; of a failed one, `error.type` is the status as
 /// [`RequestMetricsLayer`](crate::RequestMetricsLayer) counts it. Without a table or function of routes the name is the method
 /// alone, as the conventions demand: paths are no names.
 ///
 /// Where telemetry is disabled or no sink wants spans, requests are passed through.
+///
+/// ```
+/// use axum::routing::post;
+/// use axum::{Extension, Router};
+/// use telemetry_pipeline::SpanHandle;
+/// use telemetry_tower::{RequestSpanLayer, Routes};
+/// # use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
+/// # use telemetry_testkit::{CaptureSink, READY_MADE, ready_made};
+/// # use tower::ServiceExt as _;
+/// # let (sink, seen) = CaptureSink::new();
+/// # let sinks = vec![SinkSpec { entry: &READY_MADE, context: ready_made(sink.built()) }];
+/// # let pipeline = Pipeline::start(sinks, PipelineConfig::default())?;
+/// # let telemetry = pipeline.telemetry();
+///
+/// async fn chat(Extension(span): Extension<SpanHandle>) -> &'static str {
+///     span.set_attribute("model_id", "llama");
+///     "hello"
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/v1/chat/completions", post(chat))
+///     .layer(RequestSpanLayer::new(telemetry, Routes::new().route("/v1/chat/completions", "inference")));
+/// # let request = http::Request::post("/v1/chat/completions").body(axum::body::Body::empty())?;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # let answer = runtime.block_on(app.oneshot(request))?;
+/// # runtime.block_on(axum::body::to_bytes(answer.into_body(), 9))?;
+/// # pipeline.shutdown(std::time::Duration::from_secs(10));
+///
+/// // After `POST /v1/chat/completions`:
+/// let span = &seen.ended_spans()[0];
+/// assert_eq!(span.kind.as_str(), "server");
+/// assert_eq!(span.attributes.get("model_id").and_then(|id| id.as_str()), Some("llama"));
+/// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
+/// ```
 #[derive(Clone, Debug)]
-pub struct RequestSpanLayer(Arc<Shared>);
+pub struct RequestSpanLayer(Arc<Tracer>);
 
-/// A service whose requests have spans; see [`RequestSpanLayer`].
-#[derive(Clone, Debug)]
-pub struct RequestSpan<S> {
-    service: S,
-    shared: Arc<Shared>,
-}
-
+/// What the services of a layer share.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Tracer {
     telemetry: Telemetry,
     routes: Routes,
 }
@@ -56,48 +83,33 @@ pub(crate) struct TracedRequest(SpanGuard);
 impl RequestSpanLayer {
     /// Opens spans for the requests that `routes` names.
     pub fn new(telemetry: Telemetry, routes: Routes) -> Self {
-        Self(Arc::new(Shared { telemetry, routes }))
+        Self(Arc::new(Tracer { telemetry, routes }))
     }
 }
 
 impl<S> Layer<S> for RequestSpanLayer {
-    type Service = RequestSpan<S>;
+    type Service = Watched<S>;
 
-    fn layer(&self, service: S) -> RequestSpan<S> {
-        RequestSpan { service, shared: Arc::clone(&self.0) }
+    fn layer(&self, service: S) -> Watched<S> {
+        Watched::new(service, Watcher::Tracer(Arc::clone(&self.0)))
     }
 }
 
-impl<S, A, B> Service<Request<A>> for RequestSpan<S>
-where
-    S: Service<Request<A>, Response = Response<B>>,
-    B: Body,
-{
-    type Response = Response<ResponseBody<B>>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(context)
+impl Tracer {
+    /// Opens the request's span, if it is traced, and gives the handler a handle on the span it is in.
+    pub(crate) fn watch<A>(&self, request: &mut Request<A>) -> Option<InFlight> {
+        let span = self.open(request);
+        let handle = span.as_ref().map_or_else(|| self.telemetry.current(), SpanGuard::handle);
+        request.extensions_mut().insert(handle);
+        let watch = Watch::Span(TracedRequest(span?));
+        Some(InFlight::new(watch, request.method(), request.headers()))
     }
 
-    fn call(&mut self, request: Request<A>) -> Self::Future {
-        let watched = self.shared.watch(&request);
-        ResponseFuture::call(&mut self.service, request, watched)
-    }
-}
-
-impl Shared {
-    fn watch<A>(&self, request: &Request<A>) -> Option<InFlight> {
+    fn open<A>(&self, request: &Request<A>) -> Option<SpanGuard> {
         if self.telemetry.interest().is_empty() {
             return None;
         }
         let found = self.routes.find(&RequestHead::of(request))?;
-        let span = TracedRequest(self.open(request, found));
-        Some(InFlight::new(Watch::Span(span), request.method(), request.headers()))
-    }
-
-    fn open<A>(&self, request: &Request<A>, found: Found) -> SpanGuard {
         let (method, headers) = (request.method(), request.headers());
         let name = match &found.template {
             Some(template) => format!("{method} {template}"),
@@ -114,7 +126,7 @@ impl Shared {
             put("user_agent.original", agent.to_owned().into());
         }
         let remote = text(headers, "traceparent").map(|header| (header, header.parse::<TraceParent>()));
-        match remote {
+        let remote = match remote {
             Some((_, Ok(remote))) => {
                 // Several headers are one list (W3C Trace Context, section 3.3).
                 let states = headers.get_all("tracestate").iter().filter_map(|state| state.to_str().ok());
@@ -122,15 +134,20 @@ impl Shared {
                 if !state.is_empty() {
                     put("tracestate", state.into());
                 }
-                self.telemetry.continue_trace(remote, name, attributes.into())
+                Some(remote)
             }
             // Kept as it is, so that the pipeline counts it.
             Some((header, Err(_))) => {
                 put("traceparent", header.to_owned().into());
-                self.telemetry.span(name, attributes.into())
+                None
             }
-            None => self.telemetry.span(name, Attributes::from(attributes)),
-        }
+            None => None,
+        };
+        let span = self.telemetry.span_builder(name, attributes.into()).with_kind(SpanKind::Server);
+        Some(match remote {
+            Some(remote) => span.with_remote_parent(remote).start(),
+            None => span.start(),
+        })
     }
 }
 
@@ -146,7 +163,7 @@ impl TracedRequest {
     /// Notes the status that was sent, and tells the client which trace this was.
     pub(crate) fn answered(&mut self, head: &mut response::Parts) {
         self.0.set_attribute("http.response.status_code", head.status.as_u16());
-        if let Ok(value) = HeaderValue::from_str(&self.0.context().trace_id.to_string()) {
+        if let Ok(value) = HeaderValue::from_str(&self.0.key().trace_id.to_string()) {
             head.headers.insert(X_TRACE_ID.clone(), value);
         }
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use telemetry_core::SpanKey;
-use telemetry_pipeline::{Entered, current_span, enter};
+use telemetry_pipeline::{Entered, SpanContext, enter};
 use tracing::span::Id;
 
 struct Entry {
@@ -18,9 +18,9 @@ thread_local! {
 }
 
 /// Makes the span the current one of this thread. A thread that is ending has none.
-pub(crate) fn push(layer: usize, id: &Id, key: SpanKey) {
+pub(crate) fn push(layer: usize, id: &Id, span: SpanContext) {
     let _ = STACK.try_with(|stack| {
-        let entry = Entry { layer, id: id.into_u64(), key, _entered: enter(key) };
+        let entry = Entry { layer, id: id.into_u64(), key: span.key(), _entered: enter(span) };
         stack.borrow_mut().push(entry);
     });
 }
@@ -39,21 +39,21 @@ pub(crate) fn pop(layer: usize, id: &Id) {
 /// What this thread's code is in.
 pub(crate) enum Place {
     /// A span of this layer.
-    Ours(Id, SpanKey),
+    Ours(Id, SpanContext),
     /// A span entered by other means, or none.
-    Other(Option<SpanKey>),
+    Other(Option<SpanContext>),
 }
 
 /// The span that code on this thread is in.
 pub(crate) fn place(layer: usize) -> Place {
-    let current = current_span();
+    let Some(current) = SpanContext::current() else { return Place::Other(None) };
     let ours = STACK.try_with(|stack| {
         let stack = stack.borrow();
-        let latest = stack.last().filter(|entry| entry.layer == layer && Some(entry.key) == current)?;
-        Some((Id::from_u64(latest.id), latest.key))
+        let latest = stack.last().filter(|entry| entry.layer == layer && entry.key == current.key())?;
+        Some(Id::from_u64(latest.id))
     });
     match ours {
-        Ok(Some((id, key))) => Place::Ours(id, key),
-        Ok(None) | Err(_) => Place::Other(current),
+        Ok(Some(id)) => Place::Ours(id, current),
+        Ok(None) | Err(_) => Place::Other(Some(current)),
     }
 }

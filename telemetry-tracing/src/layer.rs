@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use telemetry_core::{
-    Event as TelemetryEvent, EventContext, MetricKind, MetricValue, Severity, SpanKey, Text, Value,
+    Event as TelemetryEvent, EventContext, MetricKind, MetricValue, Severity, SpanKey, SpanKind, Text, Value,
 };
-use telemetry_pipeline::{SpanGuard, Telemetry, TraceParent, is_pipeline_thread, leave};
+use telemetry_pipeline::{SpanContext, SpanGuard, Telemetry, TraceParent, is_pipeline_thread, leave};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_log::NormalizeEvent as _;
@@ -68,7 +68,7 @@ impl TelemetryLayer {
     }
 
     /// The parent of a new span: the given one, or the one that this thread is in.
-    fn parent<S>(&self, attributes: &Attributes<'_>, id: &Id, context: &Context<'_, S>) -> Option<SpanKey>
+    fn parent<S>(&self, attributes: &Attributes<'_>, id: &Id, context: &Context<'_, S>) -> Option<SpanContext>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
@@ -77,27 +77,29 @@ impl TelemetryLayer {
         }
         if attributes.is_contextual() {
             return match entered::place(self.number) {
-                Place::Ours(_, key) => Some(key),
+                Place::Ours(_, span) => Some(span),
                 Place::Other(current) => current,
             };
         }
         // A parent that was filtered out has one of its own.
-        context.span(id)?.scope().skip(1).find_map(|span| key_of(&span.extensions()))
+        context.span(id)?.scope().skip(1).find_map(|span| context_of(&span.extensions()))
     }
 
     fn open(
         &self,
         metadata: &'static Metadata<'static>,
-        parent: Option<SpanKey>,
+        parent: Option<SpanContext>,
         mut fields: Fields,
     ) -> SpanGuard {
         let mut name = Text::Borrowed(metadata.name());
         let mut remote = None;
         let mut failed = false;
+        let mut kind = SpanKind::Internal;
         if fields.has_special {
             if let Some(Value::String(given)) = fields.take("otel.name") {
                 name = given;
             }
+            kind = take_kind(&mut fields);
             failed = takes_failure(&mut fields);
             let header = fields.get("traceparent").and_then(Value::as_str);
             remote = header.and_then(|header| header.parse::<TraceParent>().ok());
@@ -105,12 +107,13 @@ impl TelemetryLayer {
                 fields.take("traceparent");
             }
         }
-        let attributes = fields.into_attributes();
-        let mut guard = match (remote, parent) {
-            (Some(remote), _) => self.telemetry.continue_trace(remote, name, attributes),
-            (None, Some(parent)) => self.telemetry.span_below(parent, name, attributes),
-            (None, None) => self.telemetry.root_span(name, attributes),
+        let span = self.telemetry.span_builder(name, fields.into_attributes()).with_kind(kind);
+        let span = match (remote, parent) {
+            (Some(remote), _) => span.with_remote_parent(remote),
+            (None, Some(parent)) => span.with_parent(parent),
+            (None, None) => span.as_root(),
         };
+        let mut guard = span.start();
         if failed {
             guard.fail();
         }
@@ -144,7 +147,7 @@ impl TelemetryLayer {
         } else if event.is_contextual() {
             match entered::place(self.number) {
                 Place::Ours(id, _) => (context.span(&id), None),
-                Place::Other(current) => (None, current),
+                Place::Other(current) => (None, current.map(|span| span.key())),
             }
         } else {
             let scope = context.event_scope(event);
@@ -230,7 +233,7 @@ where
         {
             let metric = metric.with_attributes(fields.into_attributes());
             self.in_span_of(event, &context, false, |guard, other| {
-                self.log_in(guard.map(SpanGuard::context).or(other), metric);
+                self.log_in(guard.map(SpanGuard::key).or(other), metric);
             });
             return;
         }
@@ -252,9 +255,9 @@ where
     }
 
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
-        let key = context.span(id).and_then(|span| key_of(&span.extensions()));
-        if let Some(key) = key {
-            entered::push(self.number, id, key);
+        let span = context.span(id).and_then(|span| context_of(&span.extensions()));
+        if let Some(span) = span {
+            entered::push(self.number, id, span);
         }
     }
 
@@ -278,12 +281,26 @@ where
 }
 
 pub(crate) fn key_of(extensions: &tracing_subscriber::registry::Extensions<'_>) -> Option<SpanKey> {
+    extensions.get::<Traced>().map(|traced| traced.guard.key())
+}
+
+fn context_of(extensions: &tracing_subscriber::registry::Extensions<'_>) -> Option<SpanContext> {
     extensions.get::<Traced>().map(|traced| traced.guard.context())
 }
 
 fn links_text(links: &[SpanKey]) -> String {
     let link = |key: &SpanKey| serde_json::json!({"trace_id": key.trace_id.to_string(), "span_id": key.span_id.to_string()});
     links.iter().map(link).collect::<serde_json::Value>().to_string()
+}
+
+/// Takes the span's kind out of the fields; a word that is none stays an attribute.
+fn take_kind(fields: &mut Fields) -> SpanKind {
+    let word = fields.get("otel.kind").and_then(Value::as_str);
+    let kind = word.and_then(|word| word.to_ascii_lowercase().parse().ok());
+    if kind.is_some() {
+        fields.take("otel.kind");
+    }
+    kind.unwrap_or(SpanKind::Internal)
 }
 
 /// Takes OpenTelemetry's names for a status out of the fields; says whether it is a failure.

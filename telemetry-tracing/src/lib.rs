@@ -26,6 +26,7 @@
 //! | `follows_from` | the attribute `otel.links`, JSON: `[{"trace_id":"…","span_id":"…"}]` |
 //! | records of the `log` crate, by `tracing_log::LogTracer` | logs with their own target |
 //! | the field `otel.name` | the span's name |
+//! | the field `otel.kind`, given at once | the span's kind: `server`, `client`, `producer`, `consumer`, `internal` |
 //! | the field `otel.status_code` | `error` makes the span fail |
 //!
 //! # Traces from and to other processes

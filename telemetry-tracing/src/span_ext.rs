@@ -30,7 +30,7 @@ pub trait SpanExt {
 
 impl SpanExt for Span {
     fn key(&self) -> Option<SpanKey> {
-        traced(self, |traced| traced.guard.context())
+        traced(self, |traced| traced.guard.key())
     }
 
     fn traceparent(&self) -> Option<String> {
@@ -38,14 +38,7 @@ impl SpanExt for Span {
     }
 
     fn tracestate(&self) -> Option<String> {
-        let found = self.with_subscriber(|(id, dispatch)| {
-            let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
-            span.scope().find_map(|span| {
-                let extensions = span.extensions();
-                extensions.get::<Traced>()?.guard.tracestate().map(str::to_owned)
-            })
-        });
-        found.flatten()
+        traced(self, |traced| traced.guard.tracestate().map(str::to_owned)).flatten()
     }
 }
 

@@ -6,7 +6,7 @@ use super::Problems;
 use super::scope::{Scope, words_of};
 use crate::{
     Attributes, Event, EventContext, Metric, MetricKind, MetricValue, Payload, Severity, SpanId, SpanKey,
-    SpanStatus, StructuredLog, Text, Timestamp, Ttl, UnstructuredLog,
+    SpanKind, SpanStatus, StructuredLog, Text, Timestamp, Ttl, UnstructuredLog,
 };
 
 /// Reads `{event, ttl_seconds?}`. Every problem goes to `problems`; with one there is no event.
@@ -205,7 +205,12 @@ fn read_payload(scope: &mut Scope<'_>, value: &Json) -> Option<Payload> {
         let name =
             scope.required(object, "name").and_then(|value| scope.at("name", |scope| scope.text(value)));
         let parent = read_optional_span_id(scope, object, "parent_span_id");
-        Some(Payload::SpanStart { name: Text::Owned(name?.to_owned()), parent_span_id: parent? })
+        let kind = match object.get("kind") {
+            None | Some(Json::Null) => Some(SpanKind::Internal),
+            Some(value) => scope.at("kind", |scope| scope.word(value, words_of!(SpanKind))),
+        };
+        let name = Text::Owned(name?.to_owned());
+        Some(Payload::SpanStart { name, parent_span_id: parent?, kind: kind? })
     })
 }
 
@@ -316,6 +321,27 @@ mod tests {
             "payload missing",
         ];
         assert_eq!(found, fields.map(|field| format!("body.event.structured_log.{field}")));
+    }
+
+    #[test]
+    fn a_start_may_say_its_kind() {
+        let start = |kind: Json| {
+            json!({"type": "structured_log", "trace_id": "1", "span_id": "1", "timestamp": 0,
+                   "payload": {"type": "span_start", "name": "s", "kind": kind}})
+        };
+        let kind = |word: Json| {
+            let body = json!({ "event": start(word) });
+            match read_event_body(&body, &mut Problems::default()) {
+                Some((
+                    Event::StructuredLog(StructuredLog { payload: Payload::SpanStart { kind, .. }, .. }),
+                    _,
+                )) => kind,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((kind(json!("server")), kind(Json::Null)), (SpanKind::Server, SpanKind::Internal));
+        let place = "body.event.structured_log.payload.span_start.kind enum";
+        assert_eq!(problems(&start(json!("SERVER"))), [place]);
     }
 
     #[test]

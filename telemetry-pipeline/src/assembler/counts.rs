@@ -12,7 +12,7 @@ pub struct AssemblerCounts {
     /// Inputs that had to wait when they came: ends for their start; of a trace that is not sampled,
     /// starts and logs for the end.
     pub held: u64,
-    /// Inputs that became nothing: the sum of the four below.
+    /// Inputs that became nothing: the sum of the five below.
     pub refused: u64,
     /// Second ends, refused.
     pub duplicate_end: u64,
@@ -22,6 +22,8 @@ pub struct AssemblerCounts {
     pub duplicate_span: u64,
     /// What completed a span that sampling left out, and logs that such a span could not hold, refused.
     pub sampled_out: u64,
+    /// Attributes set, by a handle, on a span that was unknown or had ended, refused.
+    pub late_update: u64,
     /// Spans left out by sampling.
     pub sampled_out_spans: u64,
     /// Logs left out with them.

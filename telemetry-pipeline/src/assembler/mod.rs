@@ -80,6 +80,8 @@ pub struct Assembler {
 struct Open {
     span: Span,
     bytes: usize,
+    /// Whether an update said so.
+    failed: bool,
     /// Whether its trace is sampled. If not, it is delivered only if it fails, and its logs wait with it.
     sampled: bool,
 }
@@ -226,10 +228,11 @@ impl Assembler {
         let submitted = SpanKey::new(trace_id, span_id);
         let key = self.aliases.follow_key(submitted);
         match payload {
-            Payload::SpanStart { name, parent_span_id } => {
+            Payload::SpanStart { name, parent_span_id, kind } => {
                 let moved = (key != submitted).then_some(trace_id);
                 let mut span = Span {
                     parent_span_id,
+                    kind,
                     attributes,
                     submitted_trace_id: moved,
                     arrived: now,
@@ -239,6 +242,7 @@ impl Assembler {
                 self.continue_remote_trace(&mut span, trace_id);
                 self.start(span, submitted, out);
             }
+            Payload::SpanUpdate { failed } => self.update(key, failed, attributes, out),
             Payload::SpanEnd { status } => {
                 let end = WaitingEnd { key, end_time: timestamp, status, attributes, arrived: now, ttl };
                 self.end(end, out);
@@ -290,9 +294,31 @@ impl Assembler {
         if let Some(end) = waiting {
             self.finish(key, end, out);
         }
+        self.keep_within_limits(out);
+    }
+
+    fn keep_within_limits(&mut self, out: &mut Vec<Signal>) {
         while self.open.len() > self.config.max_open_spans || self.open_bytes > self.config.max_open_bytes {
             self.evict_open(out);
         }
+    }
+
+    /// Adds what became known of an open span. Its end delivers it.
+    fn update(&mut self, key: SpanKey, failed: bool, attributes: Attributes, out: &mut Vec<Signal>) {
+        let Some(open) = self.open.get_mut(key) else {
+            self.counts.late_update += 1;
+            self.counts.refused += 1;
+            return;
+        };
+        open.failed |= failed;
+        let before = open.span.attributes.payload_bytes();
+        open.span.attributes.merge(attributes);
+        self.counts.dropped_attributes += cut_attributes(&mut open.span, self.config.max_attributes_per_span);
+        let after = open.span.attributes.payload_bytes();
+        open.bytes = open.bytes + after - before;
+        self.open_bytes = self.open_bytes + after - before;
+        self.counts.held += 1;
+        self.keep_within_limits(out);
     }
 
     fn keep_open(&mut self, span: Span, sampled: bool) {
@@ -301,7 +327,7 @@ impl Assembler {
         self.open_bytes += bytes;
         self.evicted.remove(span.key());
         let (key, arrived) = (span.key(), span.arrived);
-        self.open.insert(key, Open { span, bytes, sampled }, arrived);
+        self.open.insert(key, Open { span, bytes, failed: false, sampled }, arrived);
     }
 
     fn end(&mut self, end: WaitingEnd, out: &mut Vec<Signal>) {
@@ -334,8 +360,9 @@ impl Assembler {
     fn finish(&mut self, key: SpanKey, end: WaitingEnd, out: &mut Vec<Signal>) {
         let Some(open) = self.take_open(key) else { return };
         let mut span = open.span;
+        let status = if open.failed { SpanStatus::Error } else { end.status };
         if !open.sampled {
-            if end.status != SpanStatus::Error {
+            if status != SpanStatus::Error {
                 self.remember_finished(key, end.arrived);
                 self.refuse_span(&span);
                 return;
@@ -345,7 +372,7 @@ impl Assembler {
         span.attributes.merge(end.attributes);
         self.cut_span(&mut span);
         span.end_time = Some(end.end_time);
-        span.status = Some(end.status);
+        span.status = Some(status);
         span.state = SpanState::Ended;
         prolong(&mut span, end.arrived, end.ttl);
         self.remember_finished(key, end.arrived);
@@ -364,15 +391,20 @@ impl Assembler {
     }
 
     fn cut_span(&mut self, span: &mut Span) {
-        let cut = span.attributes.truncate(self.config.max_attributes_per_span);
-        received::add(&mut span.dropped_attributes_count, cut);
-        self.counts.dropped_attributes += cut as u64;
+        self.counts.dropped_attributes += cut_attributes(span, self.config.max_attributes_per_span);
     }
 
     /// Cuts values beyond the limit; attributes beyond the limit are cut when the span ends.
     fn cut(&mut self, attributes: &mut Attributes) {
         self.counts.truncated_values += limits::truncate_values(attributes, self.config.max_value_bytes);
     }
+}
+
+/// Cuts attributes beyond `max` and notes it on the span; says how many.
+fn cut_attributes(span: &mut Span, max: usize) -> u64 {
+    let cut = span.attributes.truncate(max);
+    received::add(&mut span.dropped_attributes_count, cut);
+    cut as u64
 }
 
 fn remember(keys: &mut Aged<()>, key: SpanKey, arrived: Timestamp, at_most: usize) {

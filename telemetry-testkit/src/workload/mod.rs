@@ -132,8 +132,8 @@ impl Workload {
 fn again(event: &Event) -> Option<Event> {
     let Event::StructuredLog(log) = event else { return None };
     let payload = match &log.payload {
-        Payload::SpanStart { parent_span_id, .. } => {
-            Payload::SpanStart { name: Text::Borrowed("again"), parent_span_id: *parent_span_id }
+        Payload::SpanStart { parent_span_id, kind, .. } => {
+            Payload::SpanStart { name: Text::Borrowed("again"), parent_span_id: *parent_span_id, kind: *kind }
         }
         Payload::SpanEnd { .. } => Payload::SpanEnd { status: SpanStatus::Error },
         _ => return None,
@@ -149,7 +149,11 @@ impl Moment {
                 trace_id: span.trace_id,
                 span_id: span.span_id,
                 timestamp,
-                payload: Payload::SpanStart { name: span.name, parent_span_id: span.parent_span_id },
+                payload: Payload::SpanStart {
+                    name: span.name,
+                    parent_span_id: span.parent_span_id,
+                    kind: span.kind,
+                },
                 attributes: span.attributes,
             }),
             Self::Log { context, severity, message, attributes } => {

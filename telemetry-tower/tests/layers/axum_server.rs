@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use telemetry_core::Signal;
-use telemetry_tower::{Route, Routes, api_of};
+use telemetry_core::{Signal, SpanStatus, Value};
+use telemetry_pipeline::{SpanHandle, Telemetry};
+use telemetry_tower::{RequestMetricsLayer, RequestSpanLayer, Route, Routes, api_of};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
@@ -25,17 +26,35 @@ async fn endless() -> Body {
     }))
 }
 
+/// A handler that says what it chose, in its request's span and in a child of it.
+async fn choose(Extension(span): Extension<SpanHandle>) -> &'static str {
+    span.set_attribute("model_id", "llama");
+    let _step = span.child("step", telemetry_core::attrs! {});
+    span.record_error(&"the model is gone");
+    "sorry"
+}
+
+fn is_end(signal: &Signal) -> bool {
+    matches!(signal, Signal::SpanEnded(_))
+}
+
 async fn serve(stage: &Stage) -> SocketAddr {
+    serve_with(stage.telemetry()).await
+}
+
+async fn serve_with(telemetry: Telemetry) -> SocketAddr {
     let routes = Routes::from_fn(|request| {
         let template = request.extensions.get::<MatchedPath>()?.as_str().to_owned();
         Some(Route { api: api_of(&template).to_owned().into(), template: template.into() })
     });
     let app = Router::new()
         .route("/v1/models/{model_id}", get(async || "a model"))
+        .route("/v1/routing", post(choose))
+        .route("/docs", get(choose))
         .route("/v1/inference/chat", post(endless))
         .route("/v1/safety", post(async || -> &'static str { panic!("a bug of the handler") }))
-        .layer(stage.metrics_layer(routes.clone()))
-        .layer(stage.span_layer(routes));
+        .layer(RequestMetricsLayer::new(telemetry.clone(), routes.clone()))
+        .layer(RequestSpanLayer::new(telemetry, routes));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(axum::serve(listener, app).into_future());
@@ -48,10 +67,32 @@ async fn a_route_names_its_api_and_its_span() {
     let answer = ask(serve(&stage).await, "GET /v1/models/llama").await;
     assert!(answer.contains("x-trace-id: ") && answer.ends_with("a model"), "{answer}");
     stage.wait_for_requests(1);
-    let is_end = |signal: &Signal| matches!(signal, Signal::SpanEnded(_));
     stage.seen.wait_until("the span's end", |signals| signals.iter().any(is_end));
     assert_eq!(stage.seen.ended_spans()[0].name, "GET /v1/models/{model_id}");
     assert_eq!(stage.into_metrics(), one_request("models", 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_sets_attributes_of_its_requests_span_and_fails_it() {
+    let stage = Stage::new();
+    assert!(ask(serve(&stage).await, "POST /v1/routing").await.ends_with("sorry"));
+    stage.wait_for_requests(1);
+    stage
+        .seen
+        .wait_until("both spans", |signals| signals.iter().filter(|signal| is_end(signal)).count() == 2);
+    let [step, request] = &stage.seen.ended_spans()[..] else { panic!("two spans") };
+    assert_eq!((step.parent_span_id, step.trace_id), (Some(request.span_id), request.trace_id));
+    assert_eq!(request.attributes.get("model_id"), Some(&Value::from("llama")));
+    assert_eq!(request.attributes.get("error"), Some(&Value::from("the model is gone")));
+    assert_eq!(request.status, Some(SpanStatus::Error));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_asks_for_its_span_is_answered_where_there_is_none() {
+    let address = serve_with(Telemetry::disabled()).await;
+    assert!(ask(address, "POST /v1/routing").await.ends_with("sorry"), "telemetry is disabled");
+    let stage = Stage::new();
+    assert!(ask(serve(&stage).await, "GET /docs").await.ends_with("sorry"), "the path is not watched");
 }
 
 #[tokio::test(flavor = "multi_thread")]

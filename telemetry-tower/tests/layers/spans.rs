@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use telemetry_core::{Event, Severity, Signal, Span, SpanStatus};
+use telemetry_core::{Event, Severity, Signal, Span, SpanKind, SpanStatus};
 use telemetry_pipeline::current_span;
 use telemetry_tower::Routes;
 use tower::util::BoxCloneService;
@@ -70,6 +70,7 @@ async fn a_remote_trace_is_continued_and_told() {
     assert_eq!(span.parent_span_id.unwrap().to_string(), "b7ad6b7169203331");
     assert_eq!(span.trace_state.as_deref(), Some("vendor=1,other=2"));
     assert!(span.local_root);
+    assert_eq!(span.kind, SpanKind::Server);
     assert_eq!(span.status, Some(SpanStatus::Ok));
     assert_eq!(
         span.attributes.to_json(),

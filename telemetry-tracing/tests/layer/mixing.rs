@@ -65,6 +65,26 @@ fn tracing_and_span_guards_share_the_current_span() {
 }
 
 #[test]
+fn a_tracestate_passes_between_tracing_and_span_guards() {
+    const HEADER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let captured = Captured::start();
+    let telemetry = captured.telemetry();
+    let subscriber = tracing_subscriber::registry().with(telemetry_tracing::layer(telemetry.clone()));
+    tracing::subscriber::with_default(subscriber, || {
+        let request = tracing::info_span!("request", traceparent = HEADER, tracestate = "vendor=1").entered();
+        let guard = telemetry.span("guard", attrs! {});
+        assert_eq!(guard.tracestate(), Some("vendor=1"));
+        let _entered = guard.enter();
+        let call = tracing::info_span!("call");
+        assert_eq!(call.tracestate().as_deref(), Some("vendor=1"));
+        assert_eq!(tracing::info_span!(parent: &call, "below").tracestate().as_deref(), Some("vendor=1"));
+        telemetry.current().set_attribute("set", "by a handle");
+        drop(request);
+    });
+    assert_eq!(captured.finish().span("guard").attributes, attrs! { "set" => "by a handle" });
+}
+
+#[test]
 fn spans_left_in_another_order_than_entered_mix_nothing_up() {
     let delivered = traced(|| {
         let (a, b) = (tracing::info_span!("a"), tracing::info_span!(parent: None, "b"));

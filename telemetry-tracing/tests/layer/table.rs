@@ -3,7 +3,7 @@
 use std::io::{Error, ErrorKind};
 
 use crate::support::{Captured, message, traced};
-use telemetry_core::{EventContext, MetricKind, SpanStatus, Value, attrs};
+use telemetry_core::{EventContext, MetricKind, SpanKind, SpanStatus, Value, attrs};
 use tracing::instrument;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::LevelFilter;
@@ -141,6 +141,22 @@ fn opentelemetry_names_give_name_and_status() {
     });
     let span = delivered.span("GET /models");
     assert_eq!((span.status, span.attributes.len()), (Some(SpanStatus::Error), 0));
+}
+
+#[test]
+fn opentelemetry_names_give_the_kind() {
+    let delivered = traced(|| {
+        drop(tracing::info_span!("call", otel.kind = "client"));
+        drop(tracing::info_span!("request", otel.kind = ?SpanKind::Server));
+        drop(tracing::info_span!("odd", otel.kind = "sideways"));
+    });
+    let kind = |name| delivered.span(name).kind;
+    assert_eq!(
+        [kind("call"), kind("request"), kind("odd")],
+        [SpanKind::Client, SpanKind::Server, SpanKind::Internal]
+    );
+    assert_eq!(delivered.span("call").attributes.len(), 0);
+    assert_eq!(delivered.span("odd").attributes, attrs! { "otel.kind" => "sideways" });
 }
 
 #[test]

@@ -308,10 +308,57 @@ fn signals_that_no_sink_wants_are_not_made() {
     assert_eq!(signals, "ended a/1<0 `s` 1..2 {} 1ev Ended\n");
 }
 
+fn update(span: u64, failed: bool, attributes: Attributes) -> Event {
+    let SpanKey { trace_id, span_id } = key(span);
+    let payload = Payload::SpanUpdate { failed };
+    Event::StructuredLog(StructuredLog { trace_id, span_id, timestamp: at(1), payload, attributes })
+}
+
+#[test]
+fn what_becomes_known_of_an_open_span_goes_with_its_end() {
+    let mut assembler = assembler();
+    let events = [
+        start(1, "s").with_attributes(attrs! { "a" => 1, "b" => 1, "c" => 1 }),
+        update(1, true, attrs! { "b" => 2, "c" => 2, "d" => 2 }),
+        end(1).with_attributes(attrs! { "c" => 3 }),
+        update(1, false, attrs! { "late" => true }),
+        update(2, false, attrs! { "unknown" => true }),
+    ];
+    let mut out = Vec::new();
+    for event in events {
+        assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+    }
+    let [Signal::SpanStarted(_), Signal::SpanEnded(span)] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(span.attributes, attrs! { "a" => 1, "b" => 2, "c" => 3, "d" => 2 });
+    assert_eq!(span.status, Some(SpanStatus::Error), "whatever its end says");
+    let counts = assembler.counts();
+    assert_eq!((counts.signalled, counts.held, counts.refused, counts.late_update), (2, 1, 2, 2));
+}
+
+#[test]
+fn updates_without_end_are_cut_and_use_up_no_more_than_the_limit() {
+    let config =
+        AssemblerConfig { max_attributes_per_span: 3, max_open_bytes: 4_096, ..AssemblerConfig::default() };
+    let mut assembler = Assembler::new(config, Recovered::default());
+    feed(&mut assembler, [start(1, "s")]);
+    let again = (0..1_000).map(|_| update(1, false, attrs! { "state" => "as before" }));
+    assert_eq!(feed(&mut assembler, again), "", "an attribute set again takes no more room");
+    let more = (0..10).map(|number| update(1, false, attrs! { format!("key {number}") => number }));
+    feed(&mut assembler, more);
+    assert_eq!(assembler.counts().dropped_attributes, 8);
+    let large = update(1, false, attrs! { "state" => "x".repeat(4_096) });
+    assert!(feed(&mut assembler, [large]).ends_with("Unfinished\n"));
+    assert_eq!(assembler.counts().evicted, 1);
+}
+
 /// The events of some spans in any order, some of them twice.
 fn interleavings() -> impl Strategy<Value = Vec<Event>> {
     let spans = 1_u64..6;
-    let all: Vec<Event> = spans.flat_map(|span| [start(span, "s"), log(span, "x"), end(span)]).collect();
+    let all: Vec<Event> = spans
+        .flat_map(|span| {
+            [start(span, "s"), update(span, false, attrs! { "a" => 1 }), log(span, "x"), end(span)]
+        })
+        .collect();
     let count = all.len();
     (Just(all).prop_shuffle(), prop::collection::vec(0..count, 0..6)).prop_map(|(mut events, twice)| {
         let again: Vec<Event> = twice.into_iter().map(|index| events[index].clone()).collect();
@@ -338,7 +385,7 @@ proptest! {
         prop_assert_eq!((assembler.open_spans(), assembler.waiting_ends()), (0, 0));
         let counts = assembler.counts();
         prop_assert_eq!(counts.inputs, counts.signalled + counts.held + counts.refused);
-        prop_assert_eq!(counts.refused, counts.duplicate_end + counts.start_after_end + counts.duplicate_span + counts.sampled_out);
+        prop_assert_eq!(counts.refused, counts.duplicate_end + counts.start_after_end + counts.duplicate_span + counts.sampled_out + counts.late_update);
     }
 
     #[test]

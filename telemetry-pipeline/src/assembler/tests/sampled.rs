@@ -134,7 +134,8 @@ proptest! {
         let counts = assembler.counts();
         prop_assert_eq!(counts.sampled_out_spans, 3);
         prop_assert_eq!(counts.inputs, counts.signalled + counts.held + counts.refused);
-        let refused = counts.duplicate_end + counts.start_after_end + counts.sampled_out;
+        let refused =
+            counts.duplicate_end + counts.start_after_end + counts.sampled_out + counts.late_update;
         prop_assert_eq!(counts.refused, refused);
     }
 }

@@ -102,6 +102,7 @@ pub(in crate::api) enum Payload {
         name: String,
         #[schema(pattern = "^[0-9a-fA-F]{1,15}1$")]
         parent_span_id: Option<String>,
+        kind: Option<SpanKind>,
     },
     SpanEnd {
         status: SpanStatus,
@@ -117,6 +118,17 @@ pub(in crate::api) enum Severity {
     Warn,
     Error,
     Critical,
+}
+
+/// The span's role in a remote call; without one, `internal`.
+#[derive(ToSchema, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::api) enum SpanKind {
+    Internal,
+    Server,
+    Client,
+    Producer,
+    Consumer,
 }
 
 #[derive(ToSchema, Serialize)]
