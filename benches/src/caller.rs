@@ -124,6 +124,7 @@ pub(crate) fn pause() {
 }
 
 /// The same, and on a busy machine longer: so that the next burst finds the room a program would have.
+/// What was refused is not waited for; [`ensure_delivered`] tells of it.
 pub(crate) fn pause_until_delivered(telemetry: &Telemetry) {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -131,10 +132,28 @@ pub(crate) fn pause_until_delivered(telemetry: &Telemetry) {
         let sinks = telemetry.ledger().sinks;
         let delivered =
             OURS.load(Ordering::Relaxed).is_multiple_of(BURST) && sinks.iter().all(|sink| sink.pending == 0);
-        if delivered || Instant::now() > deadline {
+        if delivered || lost(telemetry) > 0 || Instant::now() > deadline {
             return;
         }
     }
+}
+
+/// What the queue refused and the sinks did not get, so far.
+fn lost(telemetry: &Telemetry) -> u64 {
+    let ledger = telemetry.ledger();
+    let by_sinks: u64 = ledger.sinks.iter().map(|sink| sink.dropped + sink.failed).sum();
+    ledger.door.refused_full + by_sinks
+}
+
+/// Fails if our spans were not all delivered: then the figure is worth nothing.
+pub(crate) fn ensure_delivered(telemetry: &Telemetry, delivered: u64, expected: u64) -> Result<()> {
+    let lost = lost(telemetry);
+    ensure!(
+        delivered == expected && lost == 0,
+        "{delivered} of {expected} spans delivered, {lost} records refused for want of room: \
+         the machine is too busy for this bench"
+    );
+    Ok(())
 }
 
 fn burst_of_theirs() {
@@ -153,9 +172,13 @@ pub(crate) fn flush(telemetry: &Telemetry) {
 
 /// A pipeline whose sink counts.
 pub(crate) fn counting_pipeline() -> Result<Pipeline> {
+    counting_pipeline_with(PipelineConfig::default())
+}
+
+fn counting_pipeline_with(config: PipelineConfig) -> Result<Pipeline> {
     let context = SinkContext { service_name: "bench".into(), options: Options::default(), run: RunId(1) };
     let sinks = vec![SinkSpec { entry: &COUNTING, context }];
-    Ok(Pipeline::start(sinks, PipelineConfig::default())?)
+    Ok(Pipeline::start(sinks, config)?)
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -176,12 +199,7 @@ pub(crate) fn run() -> Result<()> {
     let ours = sparse(|| one_of_ours(&telemetry));
     line("one span every 300 µs; promise <= 1000 ns", ours, "ns", "limit", 1_000.0);
     flush(&telemetry);
-    let expected = BURST * BURSTS * 3 + SPARSE;
-    ensure!(
-        OURS.load(Ordering::Relaxed) == expected,
-        "{} of {expected} spans delivered",
-        OURS.load(Ordering::Relaxed)
-    );
+    ensure_delivered(&telemetry, OURS.load(Ordering::Relaxed), BURST * BURSTS * 3 + SPARSE)?;
     fastrace::flush();
     let bursts = BURSTS * 3 * 2;
     ensure!(
@@ -198,4 +216,25 @@ pub(crate) fn run() -> Result<()> {
     );
     line("log_event when no sink is interested; promise <= 30 ns", idle, "ns", "limit", 30.0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_that_are_refused_fail_the_bench_and_are_not_waited_for() -> Result<()> {
+        let pipeline =
+            counting_pipeline_with(PipelineConfig { queue_slots: 1, ..PipelineConfig::default() })?;
+        let telemetry = pipeline.telemetry();
+        while lost(&telemetry) == 0 {
+            one_of_ours(&telemetry);
+        }
+        let started = Instant::now();
+        pause_until_delivered(&telemetry);
+        assert!(started.elapsed() < DEADLINE);
+        let failure = ensure_delivered(&telemetry, 0, 1).map_err(|error| error.to_string());
+        assert!(failure.is_err_and(|message| message.contains("refused for want of room")));
+        Ok(())
+    }
 }

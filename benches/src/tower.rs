@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -11,7 +11,7 @@ use telemetry_pipeline::Telemetry;
 use telemetry_tower::{RequestMetricsLayer, RequestSpanLayer, Routes};
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::caller::{BURST, BURSTS, OURS, counting_pipeline, dense, flush};
+use crate::caller::{BURST, BURSTS, OURS, counting_pipeline, dense, ensure_delivered, flush};
 use crate::table::line;
 
 type Body = Full<&'static [u8]>;
@@ -56,12 +56,7 @@ pub(crate) fn run() -> Result<()> {
     let telemetry = pipeline.telemetry();
     let enabled = layered(telemetry.clone());
     let enabled = dense(1, || (0..BURST).for_each(|_| ask(&enabled)), || flush(&telemetry));
-    ensure!(
-        OURS.load(Ordering::Relaxed) == BURST * BURSTS,
-        "{} of {} requests delivered",
-        OURS.load(Ordering::Relaxed),
-        BURST * BURSTS
-    );
+    ensure_delivered(&telemetry, OURS.load(Ordering::Relaxed), BURST * BURSTS)?;
     line("telemetry disabled", disabled, "ns", "the service alone", bare);
     line("telemetry enabled", enabled, "ns", "the service alone", bare);
     Ok(())
