@@ -71,7 +71,7 @@ fn measure(folder: &Path, builds: &Path, chosen: &[&str], cold: bool) -> Result<
     crates.sort_unstable();
     crates.dedup();
     Ok(Row {
-        features: if chosen.is_empty() { "none".to_owned() } else { chosen.join(", ") },
+        features: if chosen.is_empty() { "none".to_owned() } else { format!("`{}`", chosen.join("`, `")) },
         stripped: fs::metadata(&bare)?.len(),
         unstripped: fs::metadata(&program)?.len(),
         // The program itself is not counted.
@@ -81,21 +81,23 @@ fn measure(folder: &Path, builds: &Path, chosen: &[&str], cold: bool) -> Result<
 }
 
 fn print(rows: &[Row]) {
-    let seconds = |time: Duration| format!("{:.0}", time.as_secs_f64());
     let none = rows.first().and_then(|row| row.took);
-    println!("| features | MB | stripped, MB | crates | cold build, s | of it the features |");
-    println!("|---|---:|---:|---:|---:|---:|");
+    let seconds = |row: &Row| {
+        let (took, none) = (row.took?.as_secs_f64(), none?.as_secs_f64());
+        Some(format!(" {took:.0} | {:.0} |", (took - none).max(0.0)))
+    };
+    let (heads, rules) =
+        if none.is_some() { (" cold build, s | of it the features, s |", "---:|---:|") } else { ("", "") };
+    println!("| Features | MB | stripped, MB | crates |{heads}");
+    println!("|---|---:|---:|---:|{rules}");
     for row in rows {
-        let (whole, own) = match (row.took, none) {
-            (Some(took), Some(none)) => (seconds(took), seconds(took.saturating_sub(none))),
-            _ => ("not measured".to_owned(), "not measured".to_owned()),
-        };
         println!(
-            "| {} | {} | {} | {} | {whole} | {own} |",
+            "| {} | {} | {} | {} |{}",
             row.features,
             megabytes(row.unstripped),
             megabytes(row.stripped),
-            row.crates
+            row.crates,
+            seconds(row).unwrap_or_default()
         );
     }
 }

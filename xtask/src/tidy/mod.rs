@@ -17,6 +17,7 @@ const RULES: &[Rule] = &[
     ("a file is one idea", sources::sizes),
     ("nothing is left open or silenced without a reason", sources::marks),
     ("what ARCHITECTURE.md names exists", documents::architecture),
+    ("one oldest Rust, stated everywhere", documents::oldest_rust),
     ("links between documents lead somewhere", documents::links),
 ];
 
