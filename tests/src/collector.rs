@@ -35,7 +35,16 @@ impl Collector {
     ///
     /// When there is none.
     pub fn start(manner: Manner) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::start_at("127.0.0.1:0", manner)
+    }
+
+    /// Listens at an address, for a collector that comes late.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else does.
+    pub fn start_at(address: &str, manner: Manner) -> Result<Self> {
+        let listener = TcpListener::bind(address)?;
         let url = format!("http://{}", listener.local_addr()?);
         let collector = Self { url, requests: Arc::default(), released: Arc::default() };
         let (requests, released) = (Arc::clone(&collector.requests), Arc::clone(&collector.released));

@@ -3,11 +3,13 @@
 mod collector;
 mod http;
 mod program;
+mod small_disk;
 mod sqlite;
 mod wait;
 
 pub use collector::{Collector, Manner};
 pub use http::{Answer, Client};
 pub use program::{Ended, Server, Settings, build, target_dir};
+pub use small_disk::SmallDisk;
 pub use sqlite::{sqlite3, sqlite3_write};
 pub use wait::{DEADLINE, eventually};

@@ -3,13 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use telemetry_tests::{Answer, Client, Server, Settings, eventually, sqlite3};
+use telemetry_tests::{Answer, Client, Settings, SmallDisk, eventually, sqlite3};
 
 /// Sqlite alone, its file in `folder`; a client waits a second at most.
 fn settings(folder: &Path) -> Settings {
@@ -50,78 +50,15 @@ fn stored(database: &Path, numbers: std::ops::Range<u64>) -> Vec<u64> {
     numbers.map(|number| times.get(format!("log-{number}").as_str()).copied().unwrap_or(0)).collect()
 }
 
-/// A small disk: a tmpfs, or where only the superuser may mount one, a limit on the size of files.
-enum SmallDisk {
-    Mounted(PathBuf),
-    Limited,
-}
-
-const DISK: u64 = 4 << 20;
-
-impl SmallDisk {
-    fn at(folder: &Path) -> Self {
-        let mount =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder).output();
-        if mount.is_ok_and(|output| output.status.success()) {
-            return Self::Mounted(folder.to_owned());
-        }
-        Self::Limited
-    }
-
-    /// The disk fills up.
-    fn fill(&self, server: &Server) {
-        match self {
-            Self::Mounted(folder) => {
-                // Fails when no space is left: that is what it is for.
-                let _ = fs::write(folder.join("filler"), vec![0; usize::try_from(DISK).unwrap()]);
-            }
-            Self::Limited => limit(server, "65536"),
-        }
-    }
-
-    fn empty(&self, server: &Server) {
-        match self {
-            Self::Mounted(folder) => fs::remove_file(folder.join("filler")).unwrap(),
-            Self::Limited => limit(server, "unlimited"),
-        }
-    }
-}
-
-fn limit(server: &Server, bytes: &str) {
-    let mut set = Command::new("prlimit");
-    set.arg(format!("--pid={}", server.id())).arg(format!("--fsize={bytes}:unlimited"));
-    let status = set.status().expect("prlimit is installed (Debian: util-linux)");
-    assert!(status.success(), "without a tmpfs and without a limit the disk can't be filled");
-}
-
-/// The program, which a file that grows too large does not end.
-fn ignoring_file_limits(folder: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
-    let script = folder.join("telemetry.sh");
-    let program = telemetry_tests::build().unwrap();
-    fs::write(&script, format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", program.display())).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
-    script
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        if let Self::Mounted(folder) = self {
-            // Lazily: the server may still hold its files.
-            let _ = Command::new("umount").arg("-l").arg(folder).status();
-        }
-    }
-}
-
 #[test]
 fn a_full_disk_is_told_and_survived_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
-    let disk = SmallDisk::at(folder.path());
+    let disk = SmallDisk::at(folder.path()).unwrap();
     let database = folder.path().join("trace_store.db");
-    let server = settings(folder.path()).program(ignoring_file_limits(folder.path())).start().unwrap();
+    let server = settings(folder.path()).program(SmallDisk::program(folder.path()).unwrap()).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
     assert_eq!(post(&mut client, 0, 20, 1_000).status, 200);
-    disk.fill(&server);
+    disk.fill(&server).unwrap();
     let mut next = 20;
     let refused = loop {
         assert!(next < 10_000, "the disk never fills");
@@ -139,7 +76,7 @@ fn a_full_disk_is_told_and_survived_without_a_restart() {
     assert!(ledger["sinks"][0]["retries"].as_u64() > Some(0), "{ledger}");
     let found = client.post("/v1/telemetry/logs", &json!({"limit": 1})).unwrap();
     assert_eq!(found.status, 200, "what is stored can be asked for meanwhile: {}", found.text());
-    disk.empty(&server);
+    disk.empty(&server).unwrap();
     eventually("the server stores again", || {
         (post(&mut client, next, 20, 1_000).status == 200).then_some(())
     })

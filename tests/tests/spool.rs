@@ -1,12 +1,14 @@
 //! The spool under the real programs: a collector that hangs at shutdown, a disk that takes no more.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::TcpListener;
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use telemetry_tests::{Client, Collector, Manner, Settings, eventually};
+use telemetry_tests::{Client, Collector, Manner, Settings, SmallDisk, eventually};
 
 const SPANS: u64 = 200;
 
@@ -15,7 +17,7 @@ fn serving(folder: &Path, endpoint: &str) -> Settings {
     let config = folder.join("telemetry.yaml");
     let text = format!(
         "telemetry:\n- provider_id: meta-reference\n  provider_type: inline::meta-reference\n  config:\n    sinks: [otel_trace]\n    \
-         otel_exporter_otlp_endpoint: {endpoint}\n    otel_trace: {{spool_path: {}, batch_age: 10ms}}\n",
+         otel_exporter_otlp_endpoint: {endpoint}\n    otel_trace: {{spool_path: {}, batch_age: 10ms, batch_size: 100, queue_bytes: 1MiB}}\n",
         folder.join("spool").display()
     );
     std::fs::write(&config, text).unwrap();
@@ -26,23 +28,32 @@ fn ledger_of_traces(client: &mut Client) -> Value {
     client.get("/v1/telemetry/ledger").unwrap().json()["sinks"][0].clone()
 }
 
+/// Spans with so many bytes of text, all accepted.
+fn log_spans(client: &mut Client, numbers: Range<u64>, bytes: usize) {
+    let expected = 2 * (numbers.end - numbers.start);
+    let spans = numbers.flat_map(|number| {
+        let event = |attributes: Value, payload: Value| {
+            json!({"event": {"type": "structured_log", "trace_id": format!("{number:032x}"),
+                "span_id": format!("{number:016x}"), "timestamp": "2026-03-01T12:00:00Z",
+                "attributes": attributes, "payload": payload}})
+        };
+        [
+            event(json!({"text": "x".repeat(bytes)}), json!({"type": "span_start", "name": "chat"})),
+            event(Value::Null, json!({"type": "span_end", "status": "ok"})),
+        ]
+    });
+    let events = json!({"events": spans.collect::<Vec<_>>()});
+    let answer = client.post("/v1/telemetry/events", &events).unwrap();
+    assert_eq!(answer.json()["accepted"], expected, "{}", answer.text());
+}
+
 #[test]
 fn sigterm_while_the_collector_hangs_ends_in_time_and_the_next_start_delivers() {
     let folder = tempfile::tempdir().unwrap();
     let hanging = Collector::start(Manner::Silent).unwrap();
     let server = serving(folder.path(), hanging.url()).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
-    for number in 1..=SPANS {
-        let of_span = |payload: Value| {
-            json!({"event": {"type": "structured_log", "trace_id": format!("{number:032x}"),
-                "span_id": format!("{number:016x}"), "timestamp": "2026-03-01T12:00:00Z", "payload": payload}})
-        };
-        for payload in
-            [json!({"type": "span_start", "name": "chat"}), json!({"type": "span_end", "status": "ok"})]
-        {
-            assert_eq!(client.post("/v1/telemetry/events", &of_span(payload)).unwrap().status, 200);
-        }
-    }
+    log_spans(&mut client, 1..SPANS + 1, 10);
     hanging.wait_for_requests(1).unwrap();
     let started = Instant::now();
     let ended = server.stop().unwrap();
@@ -108,4 +119,56 @@ fn a_disk_that_takes_no_more_is_told_and_what_it_took_is_delivered() {
     let recovery = [format!("endpoint={}", collector.url()), "traces=0".to_owned()];
     let ledger = workload("exec \"$@\"", &[&common[..], &recovery].concat());
     assert_eq!((count(&ledger, "delivered"), count(&ledger, "failed")), (spooled, 0), "{ledger}");
+}
+
+#[test]
+fn a_disk_that_fills_and_has_room_again_costs_what_came_in_between_and_no_more() {
+    const BATCH: u64 = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::at(folder.path()).unwrap();
+    // Free a moment ago; nobody else is told of it.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let program = SmallDisk::program(folder.path()).unwrap();
+    let server = serving(folder.path(), &format!("http://{address}")).program(program).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    let mut logged = 0;
+    // Everything logged is counted before more comes.
+    let mut log_until = |what: &str, holds: &dyn Fn(&Value) -> bool| {
+        let ledger = eventually(what, || {
+            let ledger = ledger_of_traces(&mut client);
+            if ledger["accepted"] == logged {
+                if holds(&ledger) {
+                    return Some(ledger);
+                }
+                log_spans(&mut client, logged + 1..logged + 1 + BATCH, 10_000);
+                logged += BATCH;
+            }
+            None
+        });
+        ledger.unwrap()
+    };
+    let count = |ledger: &Value, what: &str| ledger[what].as_u64().unwrap();
+    let spooled = log_until("the queue reaches the disk", &|ledger| count(ledger, "spooled") > 20);
+    assert_eq!(count(&spooled, "dropped"), 0, "{spooled}");
+
+    disk.fill(&server).unwrap();
+    let full = log_until("the disk is full", &|ledger| count(ledger, "dropped") > 20);
+    assert_eq!(full["reasons"]["spool failed"], full["dropped"], "{full}");
+    assert!(server.printed().iter().any(|line| line.contains("spool failed")), "{:?}", server.printed());
+
+    disk.empty(&server).unwrap();
+    let on_disk = count(&full, "spooled");
+    let again = log_until("the spool takes signals again", &|ledger| count(ledger, "spooled") > on_disk + 20);
+    let told = || server.printed().iter().any(|line| line.contains("the spool takes signals again"));
+    eventually("the end of the trouble is told", || told().then_some(())).unwrap();
+
+    let _collector = Collector::start_at(&address, Manner::Slow(Duration::ZERO)).unwrap();
+    let ledger = eventually("the rest is delivered", || {
+        let ledger = ledger_of_traces(&mut client);
+        (count(&ledger, "pending") == 0).then_some(ledger)
+    });
+    let ledger = ledger.unwrap();
+    assert_eq!(ledger["dropped"], again["dropped"], "nothing is lost once there is room");
+    assert_eq!(count(&ledger, "delivered") + count(&ledger, "dropped"), logged, "{ledger}");
+    assert!(server.stop().unwrap().status.success());
 }

@@ -158,6 +158,8 @@ impl Intake {
         }
         loop {
             let has_room = self.backlog.len() < FULL_MESSAGES;
+            // Then nothing comes that would wake this: what does not fit is refused before.
+            let is_full = self.is_full();
             tokio::select! {
                 message = self.queue.recv(), if has_room => match message {
                     Some(message) => {
@@ -169,7 +171,7 @@ impl Intake {
                         return self.put_away(Some(load)).await;
                     }
                 },
-                () = tokio::time::sleep(DISK_REST), if !has_room => self.relieve(load),
+                () = tokio::time::sleep(DISK_REST), if is_full => self.relieve(load),
                 () = is_over(give_up_at) => return self.put_away(Some(load)).await,
             }
         }
