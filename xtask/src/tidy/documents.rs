@@ -55,7 +55,7 @@ pub(crate) fn links() -> Result<Vec<String>> {
 /// The oldest Rust is one, wherever it is stated, and every crate states it.
 pub(crate) fn oldest_rust() -> Result<Vec<String>> {
     let rust = env!("CARGO_PKG_RUST_VERSION");
-    let stated = Regex::new(r"(?:Rust |rust:|rust-version = \")(1\.\d+)")?;
+    let stated = Regex::new(r#"(?:Rust |rust:|rust-version = ")(1\.\d+)"#)?;
     let mut findings = Vec::new();
     let files = ["*.md", "*.toml", "*Dockerfile"];
     let files = output(std::process::Command::new("git").current_dir(root()).arg("ls-files").args(files))?;
@@ -63,7 +63,8 @@ pub(crate) fn oldest_rust() -> Result<Vec<String>> {
         let Ok(text) = std::fs::read_to_string(root().join(file)) else { continue };
         let others = stated.captures_iter(&text).filter(|found| &found[1] != rust);
         findings.extend(others.map(|found| format!("{file} says {}, not {rust}", &found[1])));
-        let is_ours = file.ends_with("Cargo.toml") && !file.starts_with("fuzz/") && !file.contains("templates/");
+        let is_ours =
+            file.ends_with("Cargo.toml") && !file.starts_with("fuzz/") && !file.contains("templates/");
         if is_ours && text.contains("[package]") && !text.contains("rust-version") {
             findings.push(format!("{file} does not say which Rust it needs"));
         }
