@@ -14,7 +14,8 @@ pub struct PipelineConfig {
     pub service_name: Text,
     /// This run of the program; stores tell batches of different runs apart by it.
     pub run: RunId,
-    /// Events of each thread that may wait for the assembler. A slot takes 96 bytes once it was used.
+    /// Events of a thread that may wait for the assembler; where more than a few threads log, later ones
+    /// get less room, 512 at least. A slot takes some 100 bytes once it was used.
     pub queue_slots: usize,
     /// Bytes of payload (beyond 1 KiB per event) that may wait for the assembler.
     pub queue_bytes: usize,
@@ -51,7 +52,7 @@ impl PipelineConfig {
             "queue_slots",
             KeyKind::Integer,
             "16384",
-            "events of each thread that may wait for the assembler",
+            "events of a thread that may wait for the assembler; of many threads, fewer each",
         ),
         key("queue_bytes", KeyKind::Size, "64MiB", "payload that may wait for the assembler"),
         key(

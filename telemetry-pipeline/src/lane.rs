@@ -6,6 +6,9 @@
 //! rings' records in that order: a log comes after its span's start and before its end, whichever
 //! threads they were logged on.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,6 +31,11 @@ use crate::record::Record;
 const REQUESTS: usize = 4_096;
 /// Payload above this many bytes is charged to the byte budget.
 const FREE_BYTES: usize = 1_024;
+/// All rings together have room for this many times what one thread gets: each new one takes its part of
+/// what is left, so that hundreds of threads don't hold hundreds of full rings.
+const FULL_RINGS: usize = 32;
+/// What a thread gets however many there are: some 170 spans between two looks of the engine.
+const FEWEST_SLOTS: usize = 512;
 
 thread_local! {
     /// This thread's rings, of one pipeline as a rule.
@@ -51,6 +59,8 @@ pub(crate) struct Gate {
     /// Tells this pipeline's rings from others'.
     number: u64,
     slots: usize,
+    /// Slots of all rings that are open.
+    taken_slots: AtomicUsize,
     /// Rings that the engine has not taken over yet.
     opened: Mutex<Vec<Consumer<Stamped>>>,
     requests: ArrayQueue<Request>,
@@ -67,12 +77,13 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Room for `queue_slots` records of each thread, and for `queue_bytes` of payload beyond what is free.
+    /// Room for `queue_slots` records of a thread, and for `queue_bytes` of payload beyond what is free.
     pub(crate) fn new(config: &PipelineConfig, interest: SignalSet) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             slots: config.queue_slots.max(1),
+            taken_slots: AtomicUsize::new(0),
             opened: Mutex::default(),
             requests: ArrayQueue::new(REQUESTS),
             bytes: AtomicUsize::new(0),
@@ -133,7 +144,10 @@ impl Gate {
     #[cold]
     fn open(&self, lanes: &mut Vec<Lane>) -> usize {
         lanes.retain(|lane| !lane.ring.is_abandoned());
-        let (ring, end) = RingBuffer::new(self.slots);
+        let left = (self.slots * FULL_RINGS).saturating_sub(self.taken_slots.load(Ordering::Relaxed));
+        let slots = (left / FULL_RINGS).max(FEWEST_SLOTS.min(self.slots));
+        self.taken_slots.fetch_add(slots, Ordering::Relaxed);
+        let (ring, end) = RingBuffer::new(slots);
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(end);
         lanes.push(Lane { gate: self.number, ring });
         lanes.len() - 1
@@ -195,6 +209,7 @@ impl Inlet {
         // been looked at already. What was logged before follows nothing that is not there by now.
         let now = Instant::now();
         self.rings.append(&mut self.gate.opened.lock().unwrap_or_else(PoisonError::into_inner));
+        self.close_ended();
         let mut taken = requests.len();
         let mut take_from = |ring: &mut Consumer<Stamped>| {
             let (_, record) = ring.pop().ok()?;
@@ -225,6 +240,18 @@ impl Inlet {
         (taken + left, requests)
     }
 
+    /// Gives back the rings of threads that have ended.
+    fn close_ended(&mut self) {
+        self.rings.retain(|ring| {
+            // In this order: after its thread has ended, nothing comes any more.
+            let is_over = ring.is_abandoned() && ring.is_empty();
+            if is_over {
+                self.gate.taken_slots.fetch_sub(ring.buffer().capacity(), Ordering::Relaxed);
+            }
+            !is_over
+        });
+    }
+
     fn is_empty(&self) -> bool {
         self.gate.requests.is_empty()
             && self.gate.opened.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -235,7 +262,7 @@ impl Inlet {
     ///
     /// A caller that did not yet see that the engine sleeps has pushed by the end of a `tick`.
     pub(crate) fn park(&mut self, tick: Duration, longest: Duration) {
-        self.rings.retain(|ring| !(ring.is_abandoned() && ring.is_empty()));
+        self.close_ended();
         self.gate.parked.store(true, Ordering::SeqCst);
         for nap in [tick, longest] {
             if self.is_empty() && !self.gate.is_closed() {

@@ -1,0 +1,106 @@
+//! Programs with very many threads: short-lived ones, and hundreds that live at once.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::HashMap;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use telemetry_core::{Severity, Signal, Span, attrs};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
+use telemetry_testkit::{CaptureSink, READY_MADE, Seen, ready_made};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn start() -> (Pipeline, Seen) {
+    let (sink, seen) = CaptureSink::new();
+    let spec = SinkSpec { entry: &READY_MADE, context: ready_made(sink.built()) };
+    (Pipeline::start(vec![spec], PipelineConfig::default()).unwrap(), seen)
+}
+
+fn ended(signals: &[Signal]) -> Vec<Arc<Span>> {
+    let ended = |signal: &Signal| match signal {
+        Signal::SpanEnded(span) => Some(Arc::clone(span)),
+        _ => None,
+    };
+    signals.iter().filter_map(ended).collect()
+}
+
+#[test]
+fn thousands_of_short_lived_threads_lose_nothing_and_mix_nothing_up() {
+    const THREADS: usize = 2_000;
+    let (pipeline, seen) = start();
+    let telemetry = pipeline.telemetry();
+    for number in 0..THREADS / 4 {
+        let telemetry = telemetry.clone();
+        // Each span passes through four threads: it starts on one, and ends on another.
+        let opened = std::thread::spawn(move || telemetry.root_span("span", attrs! { "number" => number }));
+        let span = opened.join().unwrap();
+        let logged = std::thread::spawn(move || {
+            span.log(Severity::Info, "first");
+            span
+        });
+        let mut span = logged.join().unwrap();
+        let child = std::thread::spawn(move || {
+            drop(span.child("child", attrs! { "number" => number }));
+            span.set_attribute("last", true);
+            span
+        });
+        let span = child.join().unwrap();
+        std::thread::spawn(move || drop(span)).join().unwrap();
+    }
+    let report = pipeline.shutdown(DEADLINE);
+    assert_eq!((report.ledger.door.refused_full, report.ledger.assembler.late), (0, 0));
+    let spans = ended(&seen.signals());
+    assert_eq!(spans.len(), THREADS / 4 * 2);
+    let roots = spans.iter().filter(|span| span.name == "span");
+    let roots: HashMap<_, _> = roots.map(|span| (span.span_id, span)).collect();
+    for child in spans.iter().filter(|span| span.name == "child") {
+        let root = roots[&child.parent_span_id.unwrap()];
+        assert_eq!(child.attributes.get("number"), root.attributes.get("number"));
+        assert_eq!((child.trace_id, root.events.len(), root.attributes.len()), (root.trace_id, 1, 2));
+        assert!(root.start_time <= child.start_time && child.end_time <= root.end_time);
+    }
+}
+
+#[test]
+fn hundreds_of_living_threads_are_delivered_and_shut_down_in_time() {
+    const THREADS: usize = 500;
+    let (pipeline, seen) = start();
+    let telemetry = pipeline.telemetry();
+    let (logged, shut_down) = (Arc::new(Barrier::new(THREADS + 1)), Arc::new(Barrier::new(THREADS + 1)));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|number| {
+            let (logged, shut_down) = (Arc::clone(&logged), Arc::clone(&shut_down));
+            let telemetry = telemetry.clone();
+            std::thread::spawn(move || {
+                let whole = telemetry.root_span("whole", attrs! { "number" => number });
+                whole.log(Severity::Info, "working");
+                drop(whole);
+                let open = telemetry.root_span("open", attrs! {});
+                logged.wait();
+                shut_down.wait();
+                open.log(Severity::Info, "too late");
+                // Its end is too late as well.
+            })
+        })
+        .collect();
+    logged.wait();
+    let report = pipeline.shutdown(DEADLINE);
+    assert!(report.abandoned.is_empty(), "{:?}", report.abandoned);
+    shut_down.wait();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let signals = seen.signals();
+    let spans = ended(&signals);
+    let mut numbers: Vec<String> =
+        spans.iter().map(|span| span.attributes.get("number").unwrap().to_string()).collect();
+    numbers.sort();
+    numbers.dedup();
+    assert_eq!((spans.len(), numbers.len()), (THREADS, THREADS));
+    assert!(spans.iter().all(|span| span.events.len() == 1));
+    // Of each thread: two starts, a log, an end.
+    assert_eq!(signals.len(), 4 * THREADS);
+    let door = telemetry.ledger().door;
+    assert_eq!((door.refused_full, door.refused_closed), (0, 2 * THREADS as u64));
+}
