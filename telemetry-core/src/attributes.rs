@@ -46,7 +46,7 @@ pub struct Attributes(Box<[Attribute]>);
 macro_rules! attrs {
     () => { $crate::Attributes::default() };
     ($($key:expr => $value:expr),+ $(,)?) => {
-        $crate::Attributes::from([$(($crate::Text::from($key), $crate::Value::from($value))),+])
+        $crate::Attributes::from(::std::vec![$(($crate::Text::from($key), $crate::Value::from($value))),+])
     };
 }
 

@@ -1,58 +1,87 @@
-//! Time for span guards: wall time once, then elapsed ticks, so that no duration is negative.
+//! Time on the caller's side: a tick when something is logged, wall time only when the engine asks.
 
 use std::cell::Cell;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use fastant::Instant;
 use telemetry_core::Timestamp;
 
-/// How long one reading of the wall clock serves its thread. Ticks cost a third of it, and stray from
-/// it by less than a microsecond in this time.
+/// How long one reading of the wall clock serves its thread. Ticks cost half of it, and stray from it
+/// by less than a microsecond in this time.
 const FRESH: Duration = Duration::from_millis(1);
 
+/// Ticks are counted from here, so that they are few enough to be exact as floating point numbers.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 thread_local! {
-    static READING: Cell<Option<Anchor>> = const { Cell::new(None) };
+    static READING: Cell<Option<Reading>> = const { Cell::new(None) };
 }
 
-/// A point of wall time and the tick it was read at.
+#[derive(Clone, Copy)]
+struct Reading {
+    epoch: Epoch,
+    stale_at: Instant,
+}
+
+/// The wall time of the first tick, as a reading of the wall clock has it. What is told by one epoch is
+/// in the order of its ticks, however the wall clock jumps.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Anchor {
-    wall: Timestamp,
-    tick: Instant,
+pub(crate) struct Epoch(Timestamp);
+
+impl Epoch {
+    fn by(wall: Timestamp, tick: Instant) -> Self {
+        Self(Timestamp::from_nanos(wall.as_nanos().saturating_sub(since_origin(tick))))
+    }
+
+    #[cold]
+    fn read(tick: Instant) -> Self {
+        let epoch = Self::by(Timestamp::now(), tick);
+        READING.set(Some(Reading { epoch, stale_at: tick + FRESH }));
+        epoch
+    }
+
+    /// Now, in this epoch.
+    #[inline]
+    pub(crate) fn moment(self) -> Moment {
+        Moment { epoch: self, tick: Instant::now() }
+    }
 }
 
-impl Anchor {
-    /// The time now: the thread's last reading plus what has elapsed, or a new reading.
+/// A tick and what it is counted from: a timestamp that nobody has computed yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) epoch: Epoch,
+    pub(crate) tick: Instant,
+}
+
+impl Moment {
+    /// Now, by the thread's last reading of the wall clock, or by a new one.
+    #[inline]
     pub(crate) fn now() -> Self {
         let tick = Instant::now();
-        if let Some(reading) = READING.get() {
-            let elapsed = tick.saturating_duration_since(reading.tick);
-            if elapsed < FRESH {
-                return Self { wall: reading.wall.saturating_add(elapsed), tick };
-            }
+        match READING.get() {
+            Some(Reading { epoch, stale_at }) if tick < stale_at => Self { epoch, tick },
+            Some(_) | None => Self { epoch: Epoch::read(tick), tick },
         }
-        let reading = Self { wall: Timestamp::now(), tick };
-        READING.set(Some(reading));
-        reading
     }
 
-    /// The wall time of the anchor.
-    pub(crate) const fn start(&self) -> Timestamp {
-        self.wall
+    /// This tick in the epoch that makes it this very timestamp; none for the first years that a
+    /// timestamp can tell.
+    pub(crate) fn exactly(timestamp: Timestamp, tick: Instant) -> Option<Self> {
+        let epoch = timestamp.as_nanos().checked_sub(since_origin(tick))?;
+        Some(Self { epoch: Epoch(Timestamp::from_nanos(epoch)), tick })
     }
 
-    /// When the anchor was read, in ticks.
-    pub(crate) const fn tick(&self) -> Instant {
-        self.tick
+    /// The wall time.
+    pub(crate) fn timestamp(self) -> Timestamp {
+        Timestamp::from_nanos(self.epoch.0.as_nanos().saturating_add(since_origin(self.tick)))
     }
+}
 
-    /// The anchor's wall time plus what has elapsed since, however the wall clock has jumped; and the
-    /// tick that says how much.
-    #[inline]
-    pub(crate) fn read(&self) -> (Timestamp, Instant) {
-        let tick = Instant::now();
-        (self.wall.saturating_add(tick.saturating_duration_since(self.tick)), tick)
-    }
+/// Nanoseconds.
+fn since_origin(tick: Instant) -> i64 {
+    i64::try_from(tick.saturating_duration_since(*ORIGIN).as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -63,8 +92,21 @@ mod tests {
     fn a_wall_clock_that_jumps_makes_no_duration_negative() {
         // Wherever the wall clock stood when the span began, it is not looked at again.
         for wall in [i64::MIN, 0, i64::MAX - 1_000, i64::MAX] {
-            let anchor = Anchor { wall: Timestamp::from_nanos(wall), tick: Instant::now() };
-            assert!(anchor.read().0 >= anchor.start(), "{wall}");
+            let tick = Instant::now();
+            let started = Moment { epoch: Epoch::by(Timestamp::from_nanos(wall), tick), tick };
+            assert!(started.epoch.moment().timestamp() >= started.timestamp(), "{wall}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_the_wall_time_it_was_read_at() {
+        let before = Timestamp::now();
+        let now = Moment::now().timestamp();
+        let after = Timestamp::now();
+        assert!(before <= now.saturating_add(FRESH) && now <= after.saturating_add(FRESH), "{now:?}");
+        let timestamp = Timestamp::from_nanos(1_234_567_890_123_456_789);
+        let exactly = Moment::exactly(timestamp, Instant::now());
+        assert_eq!(exactly.map(Moment::timestamp), Some(timestamp));
+        assert!(Moment::exactly(Timestamp::from_nanos(i64::MIN), Instant::now() + FRESH).is_none());
     }
 }

@@ -9,7 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -22,15 +22,13 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use telemetry_core::SignalSet;
 
 use crate::PipelineConfig;
-use crate::assembler::Sampling;
+use crate::assembler::{Input, Sampling};
 use crate::engine::Request;
 use crate::ledger::DoorCounters;
-use crate::record::Record;
+use crate::record::{FREE_BYTES, Record};
 
 /// Requests that may wait for the engine.
 const REQUESTS: usize = 4_096;
-/// Payload above this many bytes is charged to the byte budget.
-const FREE_BYTES: usize = 1_024;
 /// All rings together have room for this many times what one thread gets: each new one takes its part of
 /// what is left, so that hundreds of threads don't hold hundreds of full rings.
 const FULL_RINGS: usize = 32;
@@ -38,19 +36,24 @@ const FULL_RINGS: usize = 32;
 const FEWEST_SLOTS: usize = 512;
 
 thread_local! {
-    /// This thread's rings, of one pipeline as a rule.
-    static LANES: RefCell<Vec<Lane>> = const { RefCell::new(Vec::new()) };
+    /// This thread's rings. Taken out while one is pushed to, which costs less than a borrow.
+    static LANES: Cell<Option<Box<Lanes>>> = const { Cell::new(None) };
     /// What the guard that ended last on this thread held; the next one need not count itself.
     static SPARE: Cell<Option<Arc<Gate>>> = const { Cell::new(None) };
 }
 
-/// A record and when it was logged.
-type Stamped = (Instant, Record);
-
 /// A thread's end of a ring.
 struct Lane {
     gate: u64,
-    ring: Producer<Stamped>,
+    ring: Producer<Record>,
+}
+
+/// A thread's rings.
+struct Lanes {
+    /// The one that was pushed to last.
+    current: Lane,
+    /// Those of other pipelines, where a program has several.
+    others: Vec<Lane>,
 }
 
 /// What stands between callers and the engine.
@@ -62,11 +65,13 @@ pub(crate) struct Gate {
     /// Slots of all rings that are open.
     taken_slots: AtomicUsize,
     /// Rings that the engine has not taken over yet.
-    opened: Mutex<Vec<Consumer<Stamped>>>,
+    opened: Mutex<Vec<Consumer<Record>>>,
     requests: ArrayQueue<Request>,
     bytes: AtomicUsize,
     max_bytes: usize,
     max_value_bytes: usize,
+    /// Records of up to as many bytes are neither cut nor charged.
+    plain_bytes: usize,
     pub(crate) interest: SignalSet,
     pub(crate) sampling: Sampling,
     pub(crate) door: DoorCounters,
@@ -89,6 +94,7 @@ impl Gate {
             bytes: AtomicUsize::new(0),
             max_bytes: config.queue_bytes,
             max_value_bytes: config.assembler.max_value_bytes,
+            plain_bytes: config.assembler.max_value_bytes.min(FREE_BYTES),
             interest,
             sampling: config.assembler.sampling,
             door: DoorCounters::default(),
@@ -98,64 +104,92 @@ impl Gate {
         }
     }
 
-    /// Pushes what in-process code logs at `tick`, which is now: never blocks, counts what is refused.
-    #[inline]
-    pub(crate) fn offer(&self, tick: Instant, mut record: Record) -> bool {
-        if self.closed.load(Ordering::Relaxed) {
+    /// Pushes what in-process code logs now: never blocks, counts what is refused.
+    ///
+    /// The record, with `bytes` of payload, is made where it is to lie, in the slot of the ring, for which
+    /// all of this must be inlined: one that is made elsewhere and copied would be read back before it
+    /// has left the store buffer, which waits for all stores before it.
+    #[expect(clippy::inline_always, reason = "half as much again where the compiler does not choose to")]
+    #[inline(always)]
+    pub(crate) fn offer(&self, bytes: usize, record: impl FnOnce() -> Record) -> bool {
+        if self.closed.load(Ordering::Relaxed) || bytes > self.plain_bytes {
+            return self.offer_large(Box::new(record()));
+        }
+        let accepted = self.push(record);
+        if !accepted {
+            self.door.refused_full.fetch_add(1, Ordering::Relaxed);
+        }
+        accepted
+    }
+
+    /// What is large is cut and charged to the budget; and what comes too late is counted.
+    #[cold]
+    fn offer_large(&self, mut record: Box<Record>) -> bool {
+        if self.is_closed() {
             self.door.refused_closed.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        let mut bytes = record.payload_bytes();
-        if bytes > self.max_value_bytes {
+        if record.payload_bytes() > self.max_value_bytes {
             self.door.truncated_values.fetch_add(record.truncate(self.max_value_bytes), Ordering::Relaxed);
-            bytes = record.payload_bytes();
         }
-        let charged = bytes > FREE_BYTES;
-        let fits = !charged || self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_bytes;
-        let accepted = fits && self.push(tick, record);
+        let bytes = record.charged_bytes();
+        let fits = bytes == 0 || self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_bytes;
+        let accepted = fits && self.push(move || *record);
         if !accepted {
-            if charged {
-                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            }
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.door.refused_full.fetch_add(1, Ordering::Relaxed);
         }
         accepted
     }
 
     /// Puts a record into this thread's ring; says whether there was room.
-    #[inline]
-    fn push(&self, tick: Instant, record: Record) -> bool {
+    #[expect(clippy::inline_always, reason = "a part of `offer`")]
+    #[inline(always)]
+    fn push(&self, record: impl FnOnce() -> Record) -> bool {
         // A thread that ends has no rings any more.
-        if LANES.try_with(|_| ()).is_err() {
-            return self.push_last(record);
-        }
-        let pushed = LANES.with_borrow_mut(|lanes| {
-            let known = lanes.iter().position(|lane| lane.gate == self.number);
-            let at = known.unwrap_or_else(|| self.open(lanes));
-            lanes[at].ring.push((tick, record)).is_ok()
-        });
+        let Ok(lanes) = LANES.try_with(Cell::take) else { return self.push_last(record().into_input()) };
+        let mut lanes = match lanes {
+            Some(lanes) if lanes.current.gate == self.number => lanes,
+            other => Box::new(self.turn(other)),
+        };
+        let pushed = lanes.current.ring.push(record()).is_ok();
+        let _ = LANES.try_with(|place| place.set(Some(lanes)));
         if pushed && self.parked.load(Ordering::Acquire) {
+            // One wakes it. Until it runs, which takes long enough for a hundred records, others need not.
+            self.parked.store(false, Ordering::Release);
             self.wake();
         }
         pushed
     }
 
-    /// Opens a ring for this thread and says where it is; drops those of pipelines that have ended.
+    /// Makes this pipeline's ring the thread's current one, opening it at first; drops those of pipelines
+    /// that have ended.
     #[cold]
-    fn open(&self, lanes: &mut Vec<Lane>) -> usize {
-        lanes.retain(|lane| !lane.ring.is_abandoned());
-        let left = (self.slots * FULL_RINGS).saturating_sub(self.taken_slots.load(Ordering::Relaxed));
+    fn turn(&self, lanes: Option<Box<Lanes>>) -> Lanes {
+        let mut others = lanes.map_or_else(Vec::new, |lanes| {
+            let Lanes { current, mut others } = *lanes;
+            others.push(current);
+            others
+        });
+        others.retain(|lane| !lane.ring.is_abandoned());
+        let known = others.iter().position(|lane| lane.gate == self.number);
+        let current = known.map_or_else(|| self.open(), |at| others.swap_remove(at));
+        Lanes { current, others }
+    }
+
+    fn open(&self) -> Lane {
+        let room = self.slots.saturating_mul(FULL_RINGS);
+        let left = room.saturating_sub(self.taken_slots.load(Ordering::Relaxed));
         let slots = (left / FULL_RINGS).max(FEWEST_SLOTS.min(self.slots));
         self.taken_slots.fetch_add(slots, Ordering::Relaxed);
         let (ring, end) = RingBuffer::new(slots);
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(end);
-        lanes.push(Lane { gate: self.number, ring });
-        lanes.len() - 1
+        Lane { gate: self.number, ring }
     }
 
     #[cold]
-    fn push_last(&self, record: Record) -> bool {
-        let submissions = vec![record.into_input()];
+    fn push_last(&self, input: Input) -> bool {
+        let submissions = vec![input];
         self.request(Request::Submit { submissions, acks: Vec::new() }).is_ok()
     }
 
@@ -192,7 +226,7 @@ impl Gate {
 /// The engine's side of a gate.
 pub(crate) struct Inlet {
     gate: Arc<Gate>,
-    rings: Vec<Consumer<Stamped>>,
+    rings: Vec<Consumer<Record>>,
 }
 
 impl Inlet {
@@ -211,11 +245,11 @@ impl Inlet {
         self.rings.append(&mut self.gate.opened.lock().unwrap_or_else(PoisonError::into_inner));
         self.close_ended();
         let mut taken = requests.len();
-        let mut take_from = |ring: &mut Consumer<Stamped>| {
-            let (_, record) = ring.pop().ok()?;
+        let mut take_from = |ring: &mut Consumer<Record>| {
+            let record = ring.pop().ok()?;
             taken += 1;
-            let bytes = record.payload_bytes();
-            if bytes > FREE_BYTES {
+            let bytes = record.charged_bytes();
+            if bytes > 0 {
                 self.gate.bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
             take(record);
@@ -263,8 +297,8 @@ impl Inlet {
     /// A caller that did not yet see that the engine sleeps has pushed by the end of a `tick`.
     pub(crate) fn park(&mut self, tick: Duration, longest: Duration) {
         self.close_ended();
-        self.gate.parked.store(true, Ordering::SeqCst);
         for nap in [tick, longest] {
+            self.gate.parked.store(true, Ordering::SeqCst);
             if self.is_empty() && !self.gate.is_closed() {
                 std::thread::park_timeout(nap);
             }
@@ -274,8 +308,8 @@ impl Inlet {
 }
 
 /// When the first record of a ring was logged.
-fn head(ring: &Consumer<Stamped>) -> Option<Instant> {
-    ring.peek().ok().map(|(tick, _)| *tick)
+fn head(ring: &Consumer<Record>) -> Option<Instant> {
+    ring.peek().ok().map(Record::tick)
 }
 
 /// A guard's hold on the gate, handed from one guard of a thread to the next.

@@ -6,7 +6,7 @@ use telemetry_core::{
     Attributes, Event, EventContext, MetricValue, Severity, SpanKey, SpanKind, SpanStatus, Text, Ttl, Value,
 };
 
-use crate::clock::Anchor;
+use crate::clock::{Epoch, Moment};
 use crate::lane::{Gate, Hold};
 use crate::record::Record;
 use crate::{Entered, SpanContext, SpanHandle, TraceParent, enter, ids};
@@ -35,7 +35,7 @@ pub struct SpanGuard {
     /// None when no sink wants anything.
     gate: Hold,
     context: SpanContext,
-    anchor: Anchor,
+    epoch: Epoch,
     /// Whether the start was accepted and the end is still to come.
     live: bool,
     status: SpanStatus,
@@ -55,25 +55,31 @@ impl SpanGuard {
         let trace_id = above.map_or_else(ids::random_trace_id, |above| above.trace_id);
         let key = SpanKey::new(trace_id, ids::random_span_id());
         let context = parent.map_or_else(|| SpanContext::from(key), |parent| parent.of_child(key));
-        let anchor = Anchor::now();
+        let moment = Moment::now();
         let gate = gate.map_or(Hold::NONE, Hold::on);
         let live = gate.gate().is_some_and(|gate| {
-            gate.offer(
-                anchor.tick(),
-                Record::Start {
-                    trace_id,
-                    span_id: key.span_id,
-                    parent_span_id: above.map(|above| above.span_id),
-                    timestamp: anchor.start(),
-                    name,
-                    kind,
-                    attributes,
-                    ttl: Ttl::default(),
-                },
-            )
+            let bytes = name.len() + attributes.payload_bytes();
+            gate.offer(bytes, move || Record::Start {
+                trace_id,
+                span_id: key.span_id,
+                parent_span_id: above.map(|above| above.span_id),
+                moment,
+                name,
+                kind,
+                attributes,
+                ttl: Ttl::default(),
+            })
         });
         let panicking = std::thread::panicking();
-        Self { gate, context, anchor, live, status: SpanStatus::Ok, panicking, attributes: Vec::new() }
+        Self {
+            gate,
+            context,
+            epoch: moment.epoch,
+            live,
+            status: SpanStatus::Ok,
+            panicking,
+            attributes: Vec::new(),
+        }
     }
 
     /// The way to the engine, if the start was accepted.
@@ -128,19 +134,17 @@ impl SpanGuard {
     /// Logs a line with attributes in this span.
     pub fn log_with(&self, severity: Severity, message: impl Into<Text>, attributes: Attributes) {
         if let Some(gate) = self.live_gate() {
-            let (timestamp, tick) = self.anchor.read();
-            gate.offer(
-                tick,
-                Record::Log {
-                    trace_id: Some(self.key().trace_id),
-                    span_id: Some(self.key().span_id),
-                    timestamp,
-                    message: message.into(),
-                    severity,
-                    attributes,
-                    ttl: Ttl::default(),
-                },
-            );
+            let message = message.into();
+            let bytes = message.len() + attributes.payload_bytes();
+            gate.offer(bytes, move || Record::Log {
+                trace_id: Some(self.key().trace_id),
+                span_id: Some(self.key().span_id),
+                moment: self.epoch.moment(),
+                message,
+                severity,
+                attributes,
+                ttl: Ttl::default(),
+            });
         }
     }
 
@@ -153,12 +157,13 @@ impl SpanGuard {
         labels: Attributes,
     ) {
         if let Some(gate) = self.live_gate() {
-            let (timestamp, tick) = self.anchor.read();
+            let moment = self.epoch.moment();
             let event = Event::metric(metric, value, unit)
                 .in_context(EventContext::Span(self.key()))
-                .at(timestamp)
+                .at(moment.timestamp())
                 .with_attributes(labels);
-            gate.offer(tick, Record::from_event(event, Ttl::default()));
+            let record = Record::from_event(event, Ttl::default(), moment.tick);
+            gate.offer(record.payload_bytes(), move || record);
         }
     }
 
@@ -190,20 +195,23 @@ impl SpanGuard {
 
 impl Drop for SpanGuard {
     fn drop(&mut self) {
-        let attributes = std::mem::take(&mut self.attributes).into();
+        let attributes = if self.attributes.is_empty() {
+            Attributes::default()
+        } else {
+            std::mem::take(&mut self.attributes).into()
+        };
         let Some(gate) = self.live_gate() else { return };
         let panicked = std::thread::panicking() && !self.panicking;
-        let (timestamp, tick) = self.anchor.read();
-        gate.offer(
-            tick,
-            Record::End {
-                trace_id: self.key().trace_id,
-                span_id: self.key().span_id,
-                timestamp,
-                status: if panicked { SpanStatus::Error } else { self.status },
-                attributes,
-                ttl: Ttl::default(),
-            },
-        );
+        let (SpanKey { trace_id, span_id }, moment) = (self.key(), self.epoch.moment());
+        let status = if panicked { SpanStatus::Error } else { self.status };
+        let bytes = attributes.payload_bytes();
+        gate.offer(bytes, move || Record::End {
+            trace_id,
+            span_id,
+            moment,
+            status,
+            attributes,
+            ttl: Ttl::default(),
+        });
     }
 }

@@ -7,7 +7,7 @@ use telemetry_core::{
     Value,
 };
 
-use crate::clock::Anchor;
+use crate::clock::Moment;
 use crate::lane::Gate;
 use crate::record::Record;
 use crate::{SpanContext, SpanGuard};
@@ -129,7 +129,8 @@ impl SpanHandle {
             Some(context) => event.in_context(EventContext::Span(context.key())),
             None => event,
         };
-        let anchor = Anchor::now();
-        gate.offer(anchor.tick(), Record::from_event(event.at(anchor.start()), Ttl::default()));
+        let moment = Moment::now();
+        let record = Record::from_event(event.at(moment.timestamp()), Ttl::default(), moment.tick);
+        gate.offer(record.payload_bytes(), move || record);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use fastant::Instant;
 use telemetry_core::{Attributes, Event, EventContext, SignalSet, SpanKind, Text, TraceStore, Ttl};
 use tokio::sync::oneshot;
 
@@ -113,7 +114,8 @@ impl Telemetry {
             },
             EventContext::Trace(_) | EventContext::Span(_) => event,
         };
-        gate.offer(fastant::Instant::now(), Record::from_event(event, ttl));
+        let record = Record::from_event(event, ttl, Instant::now());
+        gate.offer(record.payload_bytes(), move || record);
     }
 
     /// The way to the engine, if some sink wants anything at all.
