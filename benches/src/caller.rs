@@ -13,6 +13,7 @@ use telemetry_core::{
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
 
 use crate::cpu;
+use crate::sdk::{self, Sdk};
 use crate::table::line;
 
 /// Spans per burst: short enough for the queue, so that none is refused.
@@ -20,7 +21,7 @@ pub(crate) const BURST: u64 = 1_000;
 pub(crate) const BURSTS: u64 = 300;
 const SPARSE: u64 = 3_000;
 const EVERY: Duration = Duration::from_micros(300);
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Our spans delivered so far, by whatever pipeline has the sink [`COUNTING`].
 pub(crate) static OURS: AtomicU64 = AtomicU64::new(0);
@@ -185,25 +186,43 @@ pub(crate) fn run() -> Result<()> {
     let pipeline = counting_pipeline()?;
     let telemetry = pipeline.telemetry();
     fastrace::set_reporter(Reporter, fastrace::collector::Config::default());
+    let opentelemetry = Sdk::start();
+    let tracer = opentelemetry.tracer();
     let burst_of_ours = || (0..BURST).for_each(|_| one_of_ours(&telemetry));
+    let burst_of_sdk = || {
+        (0..BURST).for_each(|_| sdk::one_span(&tracer));
+        opentelemetry.note(BURST);
+    };
     println!("caller's thread, ns per span (start + 5 attributes + 1 log + end), all delivered");
     for threads in [1, 2] {
         let theirs = dense(threads, burst_of_theirs, pause);
         let ours = dense(threads, burst_of_ours, || pause_until_delivered(&telemetry));
         let warm = dense(threads, burst_of_theirs, fastrace::flush);
+        let of_sdk = dense(threads, burst_of_sdk, || opentelemetry.settle());
         flush(&telemetry);
         let what = format!("dense, {threads} thread(s); promise <= 0.7");
         line(&what, ours, "ns", "fastrace local span", theirs);
+        line("  beside OpenTelemetry's SDK", ours, "ns", "its span", of_sdk);
         line("  beside it with its memory warm", ours, "ns", "flushed each burst", warm);
     }
     let ours = sparse(|| one_of_ours(&telemetry));
+    let theirs = {
+        let root = fastrace::Span::root("root", fastrace::collector::SpanContext::random());
+        let _guard = root.set_local_parent();
+        sparse(one_of_theirs)
+    };
+    let of_sdk = sparse(|| sdk::one_span(&tracer));
+    opentelemetry.note(SPARSE);
     line("one span every 300 µs; promise <= 1000 ns", ours, "ns", "limit", 1_000.0);
+    line("  beside fastrace", ours, "ns", "fastrace local span", theirs);
+    line("  beside OpenTelemetry's SDK", ours, "ns", "its span", of_sdk);
     flush(&telemetry);
+    opentelemetry.ensure_delivered()?;
     ensure_delivered(&telemetry, OURS.load(Ordering::Relaxed), BURST * BURSTS * 3 + SPARSE)?;
     fastrace::flush();
     let bursts = BURSTS * 3 * 2;
     ensure!(
-        THEIRS.load(Ordering::Relaxed) == bursts * (BURST + 1),
+        THEIRS.load(Ordering::Relaxed) == bursts * (BURST + 1) + SPARSE + 1,
         "fastrace delivered {}",
         THEIRS.load(Ordering::Relaxed)
     );

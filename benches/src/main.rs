@@ -13,6 +13,7 @@ mod http;
 mod otlp_receive;
 mod otlp_send;
 mod purge;
+mod sdk;
 mod sqlite;
 mod table;
 mod through_tracing;
@@ -29,7 +30,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// Cost of a span on the caller's thread, beside fastrace
+    /// Cost of a span on the caller's thread, beside fastrace and OpenTelemetry's SDK
     Caller,
     /// The same through `tracing`, beside tracing-opentelemetry
     ThroughTracing,
