@@ -31,7 +31,8 @@ pub(crate) async fn models() -> Json<Value> {
 }
 
 pub(crate) async fn complete(State(chat): State<Chat>, Json(request): Json<ChatRequest>) -> Response {
-    // A child of the request's span, which the layer has made the current one.
+    // The request's span, which the layer has made the current one, and a child of it.
+    chat.telemetry.current().set_attribute("gen_ai.request.model", request.model.clone());
     let mut span = chat.telemetry.span(
         format!("chat {}", request.model),
         attrs! {

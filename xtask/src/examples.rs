@@ -12,6 +12,11 @@ use telemetry_tests::{Client, DEADLINE, Settings, eventually, target_dir};
 use crate::command::{self, cargo};
 
 const CHAT: &str = "/v1/chat/completions";
+/// Of an answered request: name, kind, model and status of each span.
+const TREE: &str = "\
+POST /v1/chat/completions server parrot ok
+  chat parrot parrot ok
+";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// All examples of the package.
@@ -55,9 +60,9 @@ fn chat_server() -> Result<()> {
     six_metrics(&mut client)?;
     let trace = whole.header("x-trace-id").context("no x-trace-id")?;
     let tree = eventually("the tree of a request", || tree(&mut client, trace))?;
-    ensure!(tree == "POST /v1/chat/completions ok\n  chat parrot ok\n", "{tree}");
+    ensure!(tree == TREE, "{tree}");
     let tree = eventually("the tree of a continued trace", || self::tree(&mut client, TRACE))?;
-    ensure!(tree == "POST /v1/chat/completions ok\n  chat parrot ok\n", "{tree}");
+    ensure!(tree == TREE, "{tree}");
 
     let ended = server.stop()?;
     ensure!(ended.status.success(), "the chat server ended with {}:\n{}", ended.status, ended.stderr);
@@ -150,7 +155,11 @@ fn tree(client: &mut Client, trace: &str) -> Option<String> {
     for span in spans.values() {
         let is_below = spans.contains_key(text(&span["parent_span_id"]));
         let indent = if is_below { "  " } else { "" };
-        lines.extend([indent, text(&span["name"]), " ", span["status"].as_str()?, "\n"]);
+        let model = &span["attributes"]["gen_ai.request.model"];
+        let about = [text(&span["name"]), text(&span["kind"]), text(model), span["status"].as_str()?];
+        // A kind of `internal` goes without saying.
+        let about: Vec<&str> = about.into_iter().filter(|part| !part.is_empty()).collect();
+        lines.extend([indent, &about.join(" "), "\n"]);
     }
     Some(lines)
 }

@@ -8,6 +8,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use telemetry_core::{SpanKind, Value};
+use telemetry_pipeline::SpanHandle;
 use telemetry_tower::Routes;
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, service_fn};
@@ -15,9 +17,10 @@ use tower::{ServiceBuilder, service_fn};
 use crate::stage::{Stage, ask, one_request};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plain_hyper_server_is_measured() {
+async fn a_plain_hyper_server_is_measured_and_its_requests_have_spans() {
     let stage = Stage::new();
-    let hello = service_fn(async |_: Request<Incoming>| {
+    let hello = service_fn(async |request: Request<Incoming>| {
+        request.extensions().get::<SpanHandle>().unwrap().set_attribute("greeting", "hello");
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello"))))
     });
     let service = ServiceBuilder::new()
@@ -34,5 +37,9 @@ async fn a_plain_hyper_server_is_measured() {
     let answer = ask(address, "GET /v1/inference/hello").await;
     assert!(answer.contains("x-trace-id: ") && answer.ends_with("hello"), "{answer}");
     stage.wait_for_requests(1);
+    let seen = stage.seen.clone();
     assert_eq!(stage.into_metrics(), one_request("inference", 200));
+    let spans = seen.ended_spans();
+    let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
+    assert_eq!((span.kind, span.attributes.get("greeting")), (SpanKind::Server, Some(&Value::from("hello"))));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use telemetry_core::Span;
+use telemetry_core::{Span, SpanKind, SpanStatus};
 use telemetry_tower::Routes;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
@@ -11,6 +11,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::stage::{Stage, one_request};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_grpc_call_counts_with_what_its_status_stands_for() {
@@ -26,8 +28,12 @@ async fn a_grpc_call_counts_with_what_its_status_stands_for() {
 
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     let mut client = HealthClient::new(channel);
-    let answer = client.check(HealthCheckRequest { service: String::new() }).await.unwrap();
-    assert!(answer.metadata().contains_key("x-trace-id"));
+    let mut continued = tonic::Request::new(HealthCheckRequest { service: String::new() });
+    continued
+        .metadata_mut()
+        .insert("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01").parse().unwrap());
+    let answer = client.check(continued).await.unwrap();
+    assert_eq!(answer.metadata().get("x-trace-id").unwrap(), TRACE);
     let refused = client.check(HealthCheckRequest { service: "nobody".to_owned() }).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::NotFound);
 
@@ -46,4 +52,10 @@ async fn a_grpc_call_counts_with_what_its_status_stands_for() {
     let mut codes: Vec<_> = seen.ended_spans().iter().filter_map(code).collect();
     codes.sort();
     assert_eq!(codes, ["0", "5"], "of the two calls that were answered");
+    assert!(seen.ended_spans().iter().all(|span| span.kind == SpanKind::Server));
+    let is_continued = |span: &&Arc<Span>| span.trace_id.to_string() == TRACE;
+    let spans = seen.ended_spans();
+    let continued: Vec<_> =
+        spans.iter().filter(is_continued).map(|span| (span.local_root, span.status)).collect();
+    assert_eq!(continued, [(true, Some(SpanStatus::Ok))]);
 }
