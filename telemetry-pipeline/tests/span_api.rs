@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -111,9 +112,8 @@ fn requests_do_not_mix(run: impl FnOnce(Telemetry)) {
     assert_eq!(numbers.len(), REQUESTS);
 }
 
-async fn spawn_all(telemetry: Telemetry) {
-    let running: Vec<_> =
-        (0..REQUESTS).map(|number| tokio::spawn(request(telemetry.clone(), number))).collect();
+async fn spawn_all(telemetry: Telemetry, numbers: Range<usize>) {
+    let running: Vec<_> = numbers.map(|number| tokio::spawn(request(telemetry.clone(), number))).collect();
     for request in running {
         request.await.unwrap();
     }
@@ -122,13 +122,56 @@ async fn spawn_all(telemetry: Telemetry) {
 #[test]
 fn requests_at_once_do_not_mix_on_many_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
-    requests_do_not_mix(|telemetry| runtime.block_on(spawn_all(telemetry)));
+    requests_do_not_mix(|telemetry| runtime.block_on(spawn_all(telemetry, 0..REQUESTS)));
 }
 
 #[test]
 fn requests_at_once_do_not_mix_on_one_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    requests_do_not_mix(|telemetry| runtime.block_on(spawn_all(telemetry)));
+    requests_do_not_mix(|telemetry| runtime.block_on(spawn_all(telemetry, 0..REQUESTS)));
+}
+
+#[test]
+fn requests_at_once_do_not_mix_in_several_runtimes() {
+    requests_do_not_mix(|telemetry| {
+        let (half, quarter) = (REQUESTS / 2, REQUESTS / 4);
+        let many = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        std::thread::scope(|scope| {
+            for from in [0, quarter] {
+                let telemetry = telemetry.clone();
+                scope.spawn(move || {
+                    let one = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    one.block_on(spawn_all(telemetry, from..from + quarter));
+                });
+            }
+            many.block_on(spawn_all(telemetry.clone(), half..REQUESTS));
+        });
+    });
+}
+
+#[test]
+fn a_task_that_panics_fails_its_own_span_and_leaves_the_others_alone() {
+    let running = start(PipelineConfig::default());
+    let telemetry = running.telemetry();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let panicked = runtime.block_on(async {
+        let doomed = telemetry.root_span("doomed", attrs! {});
+        let context = doomed.context();
+        let task = async move {
+            let _doomed = doomed;
+            pass().await;
+            panic!("on purpose");
+        };
+        let doomed = tokio::spawn(task.in_span(context));
+        let other = tokio::spawn(request(telemetry.clone(), 1));
+        other.await.unwrap();
+        doomed.await
+    });
+    assert!(panicked.is_err_and(|error| error.is_panic()));
+    assert_eq!(current_span(), None);
+    let (signals, _) = running.finish();
+    assert_eq!(span(&signals, "doomed").status, Some(SpanStatus::Error));
+    assert_eq!(span(&signals, "request").status, Some(SpanStatus::Ok));
 }
 
 #[test]

@@ -28,10 +28,20 @@
 //! | The client leaves before, or a timeout drops the request | 499 |
 //! | The service returns an error or panics; the body breaks off | 500 |
 //!
+//! # In a handler
+//!
+//! The request's span is the current one: `telemetry.span(…)` makes a child of it, `telemetry.log_event(…)`
+//! logs in it. Its attributes are set, and it is failed, by a
+//! [`SpanHandle`](telemetry_pipeline::SpanHandle): the request's extension of that type, or
+//! [`Telemetry::current`](telemetry_pipeline::Telemetry::current). The extension is there where telemetry
+//! is disabled and for paths that are not watched, too, so a handler may always ask for it;
+//! [`RequestSpanLayer`] has an example.
+//!
 //! # What it costs
 //!
 //! Requests are never delayed and never fail for telemetry's sake. Where telemetry is disabled, a layer
-//! is one comparison; bodies are passed on frame by frame, nothing is buffered.
+//! is one comparison, and the handler's extension; bodies are passed on frame by frame, nothing is
+//! buffered.
 
 mod body;
 mod future;
