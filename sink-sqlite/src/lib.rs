@@ -26,6 +26,7 @@ mod lock;
 mod postings;
 mod purge;
 mod reader;
+mod reindex;
 mod rows;
 mod schema;
 mod services;

@@ -15,6 +15,7 @@ use crate::config::{Config, KEYS};
 use crate::error::OpenError;
 use crate::purge;
 use crate::reader::Reader;
+use crate::reindex;
 use crate::writer::Writer;
 
 /// Describes the sink `sqlite`.
@@ -31,7 +32,7 @@ struct SqliteSink {
     writer: Arc<Mutex<Writer>>,
     reader: Reader,
     checkpointer: Checkpointer,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
     reopened: u64,
 }
 
@@ -55,12 +56,13 @@ pub async fn open(config: Config, service_name: &str) -> Result<BuiltSink, SinkE
     let failed = |error: OpenError| SinkError::close("can't open the store").source(error);
     let mut writer = Writer::open(Arc::clone(&config), service_name).await.map_err(failed)?;
     let recovered = writer.recover().await.map_err(failed)?;
-    let reader = Reader::new(Arc::clone(&config), service_name);
+    let reader = Reader::new(Arc::clone(&config), service_name, writer.open_blocks());
     let writer = Arc::new(Mutex::new(writer));
     let checkpointer = Checkpointer::new(Arc::clone(&config));
     let tasks = [
         tokio::spawn(checkpoint::run(checkpointer.clone())),
         tokio::spawn(purge::run(Arc::downgrade(&writer), Arc::clone(&config), checkpointer.clone())),
+        tokio::spawn(reindex::run(Arc::downgrade(&writer), Arc::clone(&config), service_name.into())),
     ];
     let store = Arc::new(reader.clone());
     let sink = SqliteSink { writer, reader, checkpointer, tasks, reopened: 0 };

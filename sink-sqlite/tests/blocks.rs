@@ -16,17 +16,24 @@ const SPANS: u64 = 40_000;
 /// Spans of a trace.
 const TRACE: u64 = 4;
 
+/// Spans do not arrive in the order of their starts.
+fn start(number: u64) -> i64 {
+    i64::try_from(number ^ 0x2d5).unwrap()
+}
+
 fn span(number: u64) -> Span {
-    let time = i64::try_from(number).unwrap();
+    let time = start(number);
     let attributes = attrs! {
         "session" => format!("session-{}", number / 8),
         "model" => "llama",
         "tokens" => number,
-        "share" => f64::from(i32::try_from(time).unwrap()) / 8.0,
+        "share" => f64::from(u32::try_from(number).unwrap()) / 8.0,
         "a\"b.[0]" => number.is_multiple_of(3),
         "name" => if number.is_multiple_of(1_000) { Value::from("own") } else { Value::Null },
     };
-    Span { attributes, ..signals::span(u128::from(number / TRACE + 1), number + 1, time, time + 5) }
+    let service_name = number.is_multiple_of(5_000).then(|| "other".into());
+    let end = time + if number.is_multiple_of(10_000) { 9 } else { 5 };
+    Span { attributes, service_name, ..signals::span(u128::from(number / TRACE + 1), number + 1, time, end) }
 }
 
 async fn found(store: &dyn TraceStore, filters: &[(&str, FilterOp, Value)]) -> usize {
@@ -38,6 +45,24 @@ async fn found(store: &dyn TraceStore, filters: &[(&str, FilterOp, Value)]) -> u
     let query =
         TraceQuery { filters: filters.iter().map(filter).collect(), limit: None, ..TraceQuery::default() };
     collect(store.query_traces(query)).await.unwrap().len()
+}
+
+/// The ids of the newest `limit` traces after the first `offset`.
+async fn newest(store: &dyn TraceStore, key: &str, value: Value, limit: u64, offset: u64) -> Vec<u128> {
+    let filters = vec![Filter { key: key.into(), op: FilterOp::Eq, value }];
+    let query = TraceQuery { filters, limit: Some(limit), offset, ..TraceQuery::default() };
+    let traces = collect(store.query_traces(query)).await.unwrap();
+    traces.iter().map(|trace| trace.trace_id.as_u128()).collect()
+}
+
+/// What [`newest`] must give, among the spans for which `is_asked`.
+fn expected(is_asked: impl Fn(u64) -> bool, limit: usize, offset: usize) -> Vec<u128> {
+    let mut traces: Vec<(i64, u128)> = (0..SPANS / TRACE)
+        .filter(|trace| (trace * TRACE..(trace + 1) * TRACE).any(&is_asked))
+        .map(|trace| ((trace * TRACE..(trace + 1) * TRACE).map(start).min().unwrap(), u128::from(trace + 1)))
+        .collect();
+    traces.sort_unstable_by(|left, right| right.cmp(left));
+    traces.into_iter().skip(offset).take(limit).map(|(_, id)| id).collect()
 }
 
 #[test]
@@ -82,6 +107,21 @@ fn sealed_blocks_and_the_one_being_filled_are_one_store() {
         assert_eq!(ask(&[("status", Eq, SpanStatus::Ok.as_str().into()), ("tokens", Lt, 4.into())]).await, 1);
         assert_eq!(ask(&[("span_id", Eq, "0000000000000064".into())]).await, 1);
         assert_eq!(ask(&[("duration_ms", Gt, 4.into()), ("tokens", Eq, 9.into())]).await, 1);
+        assert_eq!(ask(&[("duration_ms", Gt, 8.5.into())]).await, 4, "the long ones");
+        assert_eq!(ask(&[("duration_ms", Eq, 9.into())]).await, 4);
+        assert_eq!(ask(&[("service_name", Eq, "other".into())]).await, 8);
+        for (limit, offset) in [(1, 0), (100, 0), (7, 2_000), (3, 9_998)] {
+            let (take, skip) = (usize::try_from(limit).unwrap(), usize::try_from(offset).unwrap());
+            assert_eq!(
+                newest(&*store, "model", "llama".into(), limit, offset).await,
+                expected(|_| true, take, skip),
+                "the newest {limit} after {offset}"
+            );
+            assert_eq!(
+                newest(&*store, "a\"b.[0]", true.into(), limit, offset).await,
+                expected(|number| number.is_multiple_of(3), take, skip)
+            );
+        }
         assert_eq!(ask(&[("tokens", Ne, 1.into()), ("tokens", Lt, 2.into())]).await, 1);
         for number in [5, 20_000, SPANS] {
             let query = TreeQuery { span_id: signals::span_id(number), trace_id: None, max_depth: None };

@@ -10,8 +10,14 @@ use telemetry_testkit::{Harness as _, block_on};
 
 telemetry_testkit::store_cases!(Database);
 
+/// 48 cases, or as many as `PROPTEST_CASES` asks for.
+fn cases() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { asked } else { ProptestConfig { cases: 48, ..asked } }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(cases())]
 
     #[test]
     fn the_store_answers_as_the_model(

@@ -1,4 +1,4 @@
-//! Writes the postings of a full block.
+//! Writes the postings of a full block, and the latest starts of its portions.
 //!
 //! A shard of `posting` is: the number of dense groups (u16), each group's fingerprint (u16) and
 //! bitmap (2,048 bytes), then the sparse entries, `fingerprint << 16 | slot` (u32), sorted. A row of
@@ -35,13 +35,52 @@ pub(super) fn row_id(block: i64, shard: u64) -> i64 {
     (block << SHARD_BITS) | i64::try_from(shard).unwrap_or(0)
 }
 
-/// Sorts the tokens and writes them.
-pub(super) async fn seal(db: &mut SqliteConnection, block: i64, tokens: Tokens) -> Result<(), sqlx::Error> {
+/// What the postings of a block hold: `block.sealed`. Later ones hold what earlier ones do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seal {
+    /// Nothing yet.
+    None,
+    /// Attributes, and of the built-in keys `name`, `kind`, `status` and `span_id`.
+    Values,
+    /// `service_name` and `duration_ms` too, and the block has the starts of its portions.
+    Starts,
+}
+
+impl Seal {
+    pub(crate) const fn code(self) -> i64 {
+        match self {
+            Self::None => 0,
+            Self::Values => 1,
+            Self::Starts => 2,
+        }
+    }
+
+    pub(crate) const fn from_code(code: i64) -> Self {
+        match code {
+            ..=0 => Self::None,
+            1 => Self::Values,
+            2.. => Self::Starts,
+        }
+    }
+}
+
+/// Sorts the tokens and writes them. Nothing is written where the block is gone meanwhile.
+pub(crate) async fn seal(db: &mut SqliteConnection, block: i64, tokens: Tokens) -> Result<(), sqlx::Error> {
     static POSTINGS: LazyLock<ManyRows> =
         LazyLock::new(|| ManyRows::new("REPLACE INTO posting (id, data) VALUES", 2, ""));
     static NUMBERS: LazyLock<ManyRows> =
         LazyLock::new(|| ManyRows::new("REPLACE INTO number (id, data) VALUES", 2, ""));
-    let Tokens { mut values, mut numbers } = tokens;
+    let Tokens { mut values, mut numbers, starts } = tokens;
+    let starts: Vec<u8> = starts.iter().flat_map(|start| start.to_le_bytes()).collect();
+    let sealed = sqlx::query("UPDATE block SET sealed = ?2, starts = ?3 WHERE id = ?1")
+        .bind(block)
+        .bind(Seal::Starts.code())
+        .bind(starts)
+        .execute(&mut *db)
+        .await?;
+    if sealed.rows_affected() == 0 {
+        return Ok(());
+    }
     values.sort_unstable();
     values.dedup();
     let shards: Vec<(i64, Vec<u8>)> = values
@@ -62,7 +101,6 @@ pub(super) async fn seal(db: &mut SqliteConnection, block: i64, tokens: Tokens) 
             })
             .await?;
     }
-    sqlx::query("UPDATE block SET sealed = 1 WHERE id = ?").bind(block).execute(db).await?;
     Ok(())
 }
 

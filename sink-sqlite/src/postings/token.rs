@@ -1,9 +1,9 @@
 //! Tokens: a hash per key and value. They are stored, so the hash is part of the file format.
 
-use telemetry_core::{SpanId, Value};
+use telemetry_core::{Span, SpanId, Value};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::Indexed;
+use super::{PORTION, PORTIONS};
 
 /// Where a key comes from: an attribute may be named like a built-in key.
 #[derive(Clone, Copy)]
@@ -15,12 +15,20 @@ pub(super) enum Source {
 }
 
 /// What a block's spans hold.
-#[derive(Debug, Default)]
-pub(super) struct Tokens {
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
     /// `hash48 << 16 | slot`.
     pub(super) values: Vec<u64>,
     /// Hash of the key, the number, the slot.
     pub(super) numbers: Vec<(u64, f32, u16)>,
+    /// The latest start of each portion.
+    pub(super) starts: [i64; PORTIONS],
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self { values: Vec::new(), numbers: Vec::new(), starts: [i64::MIN; PORTIONS] }
+    }
 }
 
 /// The 48-bit hash of a key with a value. Numbers that are equal have one hash, whatever their type.
@@ -51,6 +59,11 @@ pub(super) fn key_hash(key: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key.as_bytes())
 }
 
+/// The same of a built-in key.
+pub(super) fn number_hash(source: Source, key: &str) -> u64 {
+    key_hash(key) ^ source as u64
+}
+
 /// The hash of a span's own id.
 pub(super) fn span_id_hash(id: SpanId) -> u64 {
     hash(Source::SpanId, "", &Value::Int(id.as_u64().cast_signed() >> 1)) ^ (id.as_u64() & 1)
@@ -72,20 +85,34 @@ pub(super) const fn rounded(number: f64) -> f32 {
     number as f32
 }
 
-/// Collects the tokens of a span.
-pub(super) fn tokens_of(span: &Indexed<'_>, slot: u16, tokens: &mut Tokens) {
-    let mut push = |hash: u64| tokens.values.push(hash << 16 | u64::from(slot));
-    push(span_id_hash(span.span_id));
-    push(hash(Source::BuiltIn, "name", &Value::from(span.name.to_owned())));
-    push(hash(Source::BuiltIn, "kind", &Value::from(span.kind.as_str())));
-    if let Some(status) = span.status {
-        push(hash(Source::BuiltIn, "status", &Value::from(status.as_str())));
-    }
-    for (key, value) in span.attributes {
-        push(hash(Source::Attribute, key, value));
-        if let Some(number) = number(value) {
-            tokens.numbers.push((key_hash(key), rounded(number), slot));
+impl Tokens {
+    /// Adds those of a span; `own_service` is the service of spans without one.
+    pub(super) fn add(&mut self, span: &Span, own_service: &str, slot: u16) {
+        let mut push = |hash: u64| self.values.push(hash << 16 | u64::from(slot));
+        let text = |text: &str| Value::from(text.to_owned());
+        push(span_id_hash(span.span_id));
+        push(hash(Source::BuiltIn, "name", &text(&span.name)));
+        push(hash(Source::BuiltIn, "kind", &Value::from(span.kind.as_str())));
+        push(hash(
+            Source::BuiltIn,
+            "service_name",
+            &text(span.service_name.as_deref().unwrap_or(own_service)),
+        ));
+        if let Some(status) = span.status {
+            push(hash(Source::BuiltIn, "status", &Value::from(status.as_str())));
         }
+        let mut push_number = |key, number| self.numbers.push((key, rounded(number), slot));
+        if let Some(duration) = span.duration_ms() {
+            push_number(number_hash(Source::BuiltIn, "duration_ms"), duration);
+        }
+        for (key, value) in &span.attributes {
+            push(hash(Source::Attribute, key, value));
+            if let Some(number) = number(value) {
+                push_number(key_hash(key), number);
+            }
+        }
+        let portion = usize::from(slot) / usize::try_from(PORTION).unwrap_or(1) % PORTIONS;
+        self.starts[portion] = self.starts[portion].max(span.start_time.as_nanos());
     }
 }
 

@@ -23,6 +23,7 @@ use telemetry_core::{QueryError, Timestamp};
 use crate::Config;
 use crate::connect::{self, Role};
 use crate::error::query_error;
+use crate::postings::OpenBlocks;
 use crate::services::Services;
 
 use interrupt::Interrupt;
@@ -36,6 +37,7 @@ struct Shared {
     config: Arc<Config>,
     service_name: String,
     pool: RwLock<SqlitePool>,
+    open_blocks: OpenBlocks,
     /// Why the latest write failed; `None` when it did not.
     trouble: RwLock<Option<String>>,
 }
@@ -53,10 +55,10 @@ struct Session {
 }
 
 impl Reader {
-    pub(crate) fn new(config: Arc<Config>, service_name: &str) -> Self {
+    pub(crate) fn new(config: Arc<Config>, service_name: &str, open_blocks: OpenBlocks) -> Self {
         let pool = RwLock::new(pool(&config));
         let service_name = service_name.to_owned();
-        Self(Arc::new(Shared { config, service_name, pool, trouble: RwLock::new(None) }))
+        Self(Arc::new(Shared { config, service_name, pool, open_blocks, trouble: RwLock::new(None) }))
     }
 
     /// Reads the file that is at the path now: another one than before.

@@ -62,8 +62,13 @@ impl Session {
     }
 
     /// The trace in which a span of this id started last.
-    async fn trace_of(&mut self, span: SpanId) -> Result<Option<(i64, TraceId)>, QueryError> {
-        let candidates = postings::rows_of(&mut self.db, span).await.map_err(query_error)?;
+    async fn trace_of(
+        &mut self,
+        reader: &Reader,
+        span: SpanId,
+    ) -> Result<Option<(i64, TraceId)>, QueryError> {
+        let candidates =
+            postings::rows_of(&mut self.db, &reader.0.open_blocks, span).await.map_err(query_error)?;
         let row = sqlx::query(
             "SELECT t.id, t.trace_id FROM ( \
                SELECT s.trace, s.start_time FROM json_each(?2) j CROSS JOIN span_row s ON s.id = j.value \
@@ -104,7 +109,7 @@ impl Reader {
         let mut session = self.session().await?;
         let found = match query.trace_id {
             Some(trace_id) => session.number_of(trace_id).await?.map(|number| (number, trace_id)),
-            None => session.trace_of(query.span_id).await?,
+            None => session.trace_of(self, query.span_id).await?,
         };
         let Some((number, trace_id)) = found else { return Ok(None) };
         let spans = session.spans_of(number, trace_id).await?;

@@ -12,11 +12,11 @@ use crate::OpenError;
 const APPLICATION_ID: i64 = 0x4c6c_5472;
 
 /// The steps from an empty file to the latest schema; step `i` leads to version `i + 1`.
-const STEPS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql")];
+const STEPS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
 
 /// The latest schema version.
-pub(crate) const VERSION: i64 = 2;
-const _: () = assert!(STEPS.len() == 2, "a step more is a version more");
+pub(crate) const VERSION: i64 = 3;
+const _: () = assert!(STEPS.len() == 3, "a step more is a version more");
 
 /// What a file is, from its header alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,7 @@ mod tests {
         let newer = migrate(&mut db, Path::new("store.db")).await.unwrap_err().to_string();
         assert_eq!(
             newer,
-            "`store.db` has schema version 3, this program knows versions up to 2; upgrade the program"
+            "`store.db` has schema version 4, this program knows versions up to 3; upgrade the program"
         );
     }
 

@@ -10,13 +10,14 @@ mod traces;
 
 use std::sync::Arc;
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 use telemetry_core::{Batch, BatchId, Recovered, SinkError, Timestamp, Written};
 
 use crate::connect::{self, Role};
 use crate::error::write_error;
 use crate::identity::FileIdentity;
 use crate::lock::WriterLock;
+use crate::postings::{self, OpenBlocks, Tokens};
 use crate::purge;
 use crate::schema;
 use crate::{Config, OpenError};
@@ -55,7 +56,7 @@ impl Writer {
                 .map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
         }
         let lock = WriterLock::take(path)?;
-        let (db, state, identity) = Self::connect(&config, service_name).await?;
+        let (db, state, identity) = Self::connect(&config, service_name, OpenBlocks::default()).await?;
         Ok(Self {
             service_name: service_name.to_owned(),
             db,
@@ -76,6 +77,7 @@ impl Writer {
     async fn connect(
         config: &Config,
         service_name: &str,
+        open_blocks: OpenBlocks,
     ) -> Result<(SqliteConnection, State, FileIdentity), OpenError> {
         let path = &config.path;
         let failed = |error| OpenError::from_sqlx(path, error);
@@ -86,7 +88,7 @@ impl Writer {
         }
         let mut db = connect::open(config, Role::Writer).await.map_err(failed)?;
         schema::migrate(&mut db, path).await?;
-        let state = State::load(&mut db, service_name).await.map_err(failed)?;
+        let state = State::load(&mut db, service_name, open_blocks).await.map_err(failed)?;
         Ok((db, state, FileIdentity::of(path)))
     }
 
@@ -142,13 +144,15 @@ impl Writer {
         // Where the disk is full SQLite ends a transaction by itself. sqlx does not learn of it, fails to end
         // it, and never begins another: seen here, before anything is asked.
         self.db.begin_with("BEGIN").await?.rollback().await?;
-        State::load(&mut self.db, &self.service_name).await
+        let open_blocks = self.open_blocks();
+        State::load(&mut self.db, &self.service_name, open_blocks).await
     }
 
     async fn reopen(&mut self) -> Result<(), SinkError> {
         self.stale = true;
-        let (db, state, identity) =
-            Self::connect(&self.config, &self.service_name).await.map_err(|error| match error {
+        let (db, state, identity) = Self::connect(&self.config, &self.service_name, self.open_blocks())
+            .await
+            .map_err(|error| match error {
                 OpenError::Corrupt { .. } | OpenError::Newer { .. } | OpenError::Foreign { .. } => {
                     SinkError::close("the database can't be opened again").source(error)
                 }
@@ -181,6 +185,22 @@ impl Writer {
         transaction.commit().await?;
         state.committed(id);
         Ok(())
+    }
+
+    /// What is in no posting on disk yet, for this program's readers.
+    pub(crate) fn open_blocks(&self) -> OpenBlocks {
+        self.state.open_blocks.clone()
+    }
+
+    /// Writes the postings of a full block.
+    pub(crate) async fn seal(&mut self, block: i64, tokens: Tokens) -> Result<(), SinkError> {
+        self.refresh().await?;
+        let sealing = async {
+            let mut transaction: Transaction<'_, Sqlite> = self.db.begin_with("BEGIN IMMEDIATE").await?;
+            postings::seal(&mut transaction, block, tokens).await?;
+            transaction.commit().await
+        };
+        sealing.await.map_err(|error| write_error(&self.config.path, error))
     }
 
     /// How often another file was found at the path: connections made before are of the one before.

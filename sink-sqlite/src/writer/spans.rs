@@ -75,7 +75,7 @@ impl Statements {
                 traces.recompute(*trace);
             }
         }
-        postings::add(db, &mut state.open_block, first, spans).await?;
+        postings::add(db, &state.open_blocks, &state.own_name, first, spans).await?;
         forget_halves(db, spans, traces, state).await?;
         Ok(stored)
     }

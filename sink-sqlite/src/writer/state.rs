@@ -7,7 +7,7 @@ use sqlx::{Row, SqliteConnection};
 use telemetry_core::{BatchId, RunId, SpanKey};
 
 use super::plan::Plan;
-use crate::postings::OpenBlock;
+use crate::postings::OpenBlocks;
 use crate::rows::{span_id_bits, trace_id_of};
 use crate::services::Services;
 
@@ -33,7 +33,9 @@ pub(super) struct State {
     /// The same services by number.
     pub(super) services_by_id: Services,
     /// Attributes of finished spans that are in no posting block yet.
-    pub(super) open_block: OpenBlock,
+    pub(super) open_blocks: OpenBlocks,
+    /// The service of spans without one.
+    pub(super) own_name: Arc<str>,
 }
 
 /// A set that, when it gets too large, turns into "maybe".
@@ -66,8 +68,12 @@ impl<K: Eq + std::hash::Hash> Keys<K> {
 }
 
 impl State {
-    /// Reads the file.
-    pub(super) async fn load(db: &mut SqliteConnection, service_name: &str) -> Result<Self, sqlx::Error> {
+    /// Reads the file. `open_blocks` becomes what the file has.
+    pub(super) async fn load(
+        db: &mut SqliteConnection,
+        service_name: &str,
+        open_blocks: OpenBlocks,
+    ) -> Result<Self, sqlx::Error> {
         let meta = sqlx::query("SELECT run, batch, next_trace, next_span, next_event FROM meta")
             .fetch_one(&mut *db)
             .await?;
@@ -83,8 +89,10 @@ impl State {
             services: HashMap::new(),
             own_service: service_number(db, service_name, true).await?,
             services_by_id: Services::load(db, service_name).await?,
-            open_block: OpenBlock::load(db).await?,
+            open_blocks,
+            own_name: service_name.into(),
         };
+        state.open_blocks.load(&mut *db, &state.services_by_id, service_name).await?;
         for row in
             sqlx::query("SELECT trace, span_id FROM span_open LIMIT 262145").fetch_all(&mut *db).await?
         {
@@ -119,6 +127,7 @@ impl State {
     pub(super) fn committed(&mut self, id: BatchId) {
         self.run = id.run;
         self.batch = id.number;
+        self.open_blocks.committed();
         if self.series.len() > MAX_SERIES {
             self.series.clear();
         }

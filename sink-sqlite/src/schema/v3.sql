@@ -1,0 +1,5 @@
+-- Schema version 3.
+
+-- Per full block, the latest start of each 256 of its spans, so that the newest are looked at first: 32 numbers of 8
+-- bytes, little-endian. In blocks of earlier versions it is null; they are indexed again in the background.
+ALTER TABLE block ADD COLUMN starts BLOB;
