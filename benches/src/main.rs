@@ -39,11 +39,14 @@ enum Bench {
     Allocations,
     /// Cost of one more sink, per signal
     FanOut,
-    /// Spans into SQLite, durable, beside plain rows; then queries
+    /// Spans into SQLite, durable, beside plain rows; queries as the store grows
     Sqlite {
         /// How many spans
-        #[arg(long, default_value_t = 200_000)]
+        #[arg(long, default_value_t = 1_000_000)]
         spans: usize,
+        /// Ten million
+        #[arg(long)]
+        full: bool,
     },
     /// Writes while many spans expire; the disk space that comes back
     Purge {
@@ -85,7 +88,7 @@ fn main() -> anyhow::Result<()> {
         #[cfg(feature = "count-allocations")]
         Bench::Allocations => allocations::run(),
         Bench::FanOut => fan_out::run(),
-        Bench::Sqlite { spans } => sqlite::run(spans),
+        Bench::Sqlite { spans, full } => sqlite::run(if full { 10_000_000 } else { spans }),
         Bench::Purge { spans } => purge::run(spans),
         Bench::Http { program, seconds } => http::run(program, seconds),
         Bench::OtlpReceive { program, spans, peer } => otlp_receive::run(program, spans, peer.as_deref()),
