@@ -135,6 +135,7 @@ async fn drop_dead_block(db: &mut SqliteConnection) -> Result<bool, sqlx::Error>
     for sql in [
         "DELETE FROM posting WHERE id BETWEEN ?1 << 7 AND (?1 << 7) + 127",
         "DELETE FROM number WHERE id BETWEEN ?1 << 7 AND (?1 << 7) + 127",
+        "DELETE FROM number_range WHERE id BETWEEN ?1 << 7 AND (?1 << 7) + 127",
         "DELETE FROM block WHERE id = ?1",
     ] {
         sqlx::query(sql).bind(block).execute(&mut *db).await?;

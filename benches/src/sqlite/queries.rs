@@ -28,7 +28,8 @@ impl Curve {
 
     /// A line per question, a column per size.
     pub(super) fn print(&self, sizes: &[usize]) {
-        let cells = |cells: Vec<String>| cells.iter().map(|cell| format!("{cell:>12}")).collect::<String>();
+        let cells =
+            |cells: Vec<String>| cells.iter().map(|cell| format!("{cell:>12}")).collect::<Vec<_>>().concat();
         println!("\nthe curve, ms{:<45}{}", "", cells(sizes.iter().map(ToString::to_string).collect()));
         for (question, times) in &self.0 {
             println!("{question:<58}{}", cells(times.iter().map(|took| format!("{took:.2}")).collect()));

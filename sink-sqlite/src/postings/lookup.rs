@@ -104,15 +104,36 @@ async fn ask(
         }
     }
     for key in &probe.keys {
-        let sql =
-            "SELECT j.value, n.data FROM json_each(?1) j CROSS JOIN number n ON n.id = (j.value << 7 | ?2)";
         let shard = i64::try_from(key >> (64 - SHARD_BITS)).unwrap_or(0);
-        for row in sqlx::query(sql).bind(&blocks).bind(shard).fetch_all(&mut *db).await? {
+        let asked = json_list(in_range(&mut *db, &blocks, shard, probe, *key).await?);
+        let sql = "SELECT j.value, n.data FROM json_each(?1) j \
+                   CROSS JOIN number n ON n.id = (j.value << 7 | ?2)";
+        for row in sqlx::query(sql).bind(asked).bind(shard).fetch_all(&mut *db).await? {
             let slots = found.entry(row.try_get_unchecked(0)?).or_insert_with(Slots::none);
             probe.in_numbers(row.try_get_unchecked(1)?, *key, slots);
         }
     }
     Ok(found)
+}
+
+/// Those of some blocks that may have a number beyond the bound; those sealed by an earlier version all may.
+async fn in_range(
+    db: &mut SqliteConnection,
+    blocks: &str,
+    shard: i64,
+    probe: &Probe,
+    key: u64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let sql = "SELECT j.value, r.data FROM json_each(?1) j \
+               LEFT JOIN number_range r ON r.id = (j.value << 7 | ?2)";
+    let mut asked = Vec::new();
+    for row in sqlx::query(sql).bind(blocks).bind(shard).fetch_all(db).await? {
+        let range: Option<&[u8]> = row.try_get_unchecked(1)?;
+        if range.is_none_or(|range| probe.may_be_in(range, key)) {
+            asked.push(row.try_get_unchecked(0)?);
+        }
+    }
+    Ok(asked)
 }
 
 /// The latest starts of the portions of blocks, where they are known.

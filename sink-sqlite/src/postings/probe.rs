@@ -103,6 +103,20 @@ impl Probe {
         }
     }
 
+    /// Whether a row of `number_range` has a key with numbers that may be among those asked for.
+    pub(super) fn may_be_in(&self, ranges: &[u8], wanted: u64) -> bool {
+        ranges.as_chunks::<16>().0.iter().any(|[a, b, c, d, e, f, g, h, least @ .., i, j, k, l]| {
+            let largest = f32::from_le_bytes([*i, *j, *k, *l]);
+            u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) == wanted
+                && match self.op {
+                    FilterOp::Gt => largest >= self.bound,
+                    FilterOp::Lt => f32::from_le_bytes(*least) <= self.bound,
+                    FilterOp::Eq => f32::from_le_bytes(*least) <= self.bound && largest >= self.bound,
+                    FilterOp::Ne => true,
+                }
+        })
+    }
+
     /// Whether a number lies beyond the bound, or so near that rounding hides it.
     fn is_beyond(&self, number: f32) -> bool {
         match self.op {

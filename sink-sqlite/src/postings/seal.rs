@@ -2,7 +2,8 @@
 //!
 //! A shard of `posting` is: the number of dense groups (u16), each group's fingerprint (u16) and
 //! bitmap (2,048 bytes), then the sparse entries, `fingerprint << 16 | slot` (u32), sorted. A row of
-//! `number` is a sequence of keys: hash (u64), count (u32), numbers (f32) in order, their slots (u16).
+//! `number` is a sequence of keys: hash (u64), count (u32), numbers (f32) in order, their slots (u16); the same row of
+//! `number_range` is a sequence of hash (u64), least and largest number (f32).
 //! All little-endian.
 
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ pub(crate) async fn seal(db: &mut SqliteConnection, block: i64, tokens: Tokens) 
         LazyLock::new(|| ManyRows::new("REPLACE INTO posting (id, data) VALUES", 2, ""));
     static NUMBERS: LazyLock<ManyRows> =
         LazyLock::new(|| ManyRows::new("REPLACE INTO number (id, data) VALUES", 2, ""));
+    static RANGES: LazyLock<ManyRows> =
+        LazyLock::new(|| ManyRows::new("REPLACE INTO number_range (id, data) VALUES", 2, ""));
     let Tokens { mut values, mut numbers, starts } = tokens;
     let starts: Vec<u8> = starts.iter().flat_map(|start| start.to_le_bytes()).collect();
     let sealed = sqlx::query("UPDATE block SET sealed = ?2, starts = ?3 WHERE id = ?1")
@@ -89,11 +92,14 @@ pub(crate) async fn seal(db: &mut SqliteConnection, block: i64, tokens: Tokens) 
         .collect();
     numbers.sort_unstable_by(|left, right| left.0.cmp(&right.0).then(left.1.total_cmp(&right.1)));
     let mut keys: BTreeMap<i64, Vec<u8>> = BTreeMap::new();
+    let mut ranges: BTreeMap<i64, Vec<u8>> = BTreeMap::new();
     for key in numbers.chunk_by(|left, right| left.0 == right.0) {
-        encode_key(key, keys.entry(row_id(block, key[0].0 >> (64 - SHARD_BITS))).or_default());
+        let row = row_id(block, key[0].0 >> (64 - SHARD_BITS));
+        encode_key(key, keys.entry(row).or_default());
+        encode_range(key, ranges.entry(row).or_default());
     }
-    let keys: Vec<(i64, Vec<u8>)> = keys.into_iter().collect();
-    for (statement, rows) in [(&POSTINGS, shards), (&NUMBERS, keys)] {
+    let (keys, ranges) = (keys.into_iter().collect(), ranges.into_iter().collect());
+    for (statement, rows) in [(&POSTINGS, shards), (&NUMBERS, keys), (&RANGES, ranges)] {
         statement
             .execute(&mut *db, rows.into_iter(), |values, (id, data)| {
                 values.add(id);
@@ -133,4 +139,10 @@ fn encode_key(numbers: &[(u64, f32, u16)], data: &mut Vec<u8>) {
     data.extend(u32::try_from(numbers.len()).unwrap_or(u32::MAX).to_le_bytes());
     data.extend(numbers.iter().flat_map(|(_, number, _)| number.to_le_bytes()));
     data.extend(numbers.iter().flat_map(|(_, _, slot)| slot.to_le_bytes()));
+}
+
+fn encode_range(numbers: &[(u64, f32, u16)], data: &mut Vec<u8>) {
+    let (least, largest) = (numbers[0].1, numbers[numbers.len() - 1].1);
+    data.extend(numbers[0].0.to_le_bytes());
+    data.extend([least, largest].iter().flat_map(|number| number.to_le_bytes()));
 }

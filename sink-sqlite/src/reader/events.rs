@@ -1,14 +1,11 @@
-//! Logs and measurements.
+//! Logs, and the measurements of a span.
 
-use std::collections::BTreeMap;
-
-use futures_util::{TryStreamExt as _, stream};
+use futures_util::stream;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
-use telemetry_core::query::{LogQuery, MetricQuery, MetricSeries, Sample, aggregate};
+use telemetry_core::query::LogQuery;
 use telemetry_core::{
-    EventContext, Instruments, LogBody, LogRecord, MetricKind, MetricPoint, MetricValue, Pages, QueryError,
-    SpanKey, Timestamp, canonical_name, known_metric,
+    EventContext, LogBody, LogRecord, MetricPoint, MetricValue, Pages, QueryError, SpanKey, Timestamp,
 };
 
 use super::{Reader, Session};
@@ -202,87 +199,4 @@ impl Reader {
             Ok(Some((page, state)))
         }))
     }
-
-    /// One series per label set and unit.
-    pub(super) async fn metrics(&self, query: MetricQuery) -> Result<Vec<MetricSeries>, QueryError> {
-        let mut session = self.session().await?;
-        let series = sqlx::query(
-            "SELECT id, kind, floats, unit, labels, name FROM metric_series WHERE canonical = ? ORDER BY id",
-        )
-        .bind(canonical_name(&query.metric))
-        .fetch_all(&mut *session.db)
-        .await
-        .map_err(query_error)?;
-        let Some(kind) = kind_of(&query.metric, &series).map_err(query_error)? else { return Ok(Vec::new()) };
-        let mut samples: BTreeMap<SeriesKey, Vec<(i64, i64, f64)>> = BTreeMap::new();
-        for row in &series {
-            let read = || -> Result<_, sqlx::Error> {
-                let attributes = attributes_of(row.try_get_unchecked(4)?)?;
-                Ok((row.try_get_unchecked(0)?, row.try_get_unchecked::<String, _>(3)?, attributes))
-            };
-            let (id, unit, attributes): (i64, _, _) = read().map_err(query_error)?;
-            if !query.matchers.iter().all(|matcher| matcher.matches(&attributes)) {
-                continue;
-            }
-            let mut labels: Vec<(String, String)> =
-                attributes.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
-            labels.sort();
-            session.samples(id, &query, samples.entry((labels, unit)).or_default()).await?;
-        }
-        let answer = samples.into_iter().filter_map(|((labels, unit), mut points)| {
-            points.sort_by_key(|(time, id, _)| (*time, *id));
-            let points: Vec<Sample> = points
-                .into_iter()
-                .map(|(time, _, value)| Sample { time: Timestamp::from_nanos(time), value })
-                .collect();
-            let values = aggregate(&query, kind, &points);
-            let series = MetricSeries { metric: query.metric.clone(), labels, unit, values };
-            (!series.values.is_empty()).then_some(series)
-        });
-        Ok(answer.collect())
-    }
-}
-
-/// Labels and unit.
-type SeriesKey = (Vec<(String, String)>, String);
-
-impl Session {
-    /// The measurements of a series within the window.
-    async fn samples(
-        &mut self,
-        series: i64,
-        query: &MetricQuery,
-        samples: &mut Vec<(i64, i64, f64)>,
-    ) -> Result<(), QueryError> {
-        let mut rows = sqlx::query(
-            "SELECT p.time, p.id, CAST(p.value AS REAL) FROM metric_point p LEFT JOIN trace t ON t.id = p.trace \
-             WHERE p.series = ?1 AND p.time BETWEEN ?2 AND ?3 AND coalesce(t.expires, p.expires) > ?4",
-        )
-        .bind(series)
-        .bind(query.start.as_nanos())
-        .bind(query.end.as_nanos())
-        .bind(self.now)
-        .fetch(&mut *self.db);
-        while let Some(row) = rows.try_next().await.map_err(query_error)? {
-            let read =
-                || Ok((row.try_get_unchecked(0)?, row.try_get_unchecked(1)?, row.try_get_unchecked(2)?));
-            samples.push(read().map_err(query_error)?);
-        }
-        Ok(())
-    }
-}
-
-/// The instrument of a metric: as the table says, else as the events said first, else as the first value suggests.
-fn kind_of(name: &str, series: &[SqliteRow]) -> Result<Option<MetricKind>, sqlx::Error> {
-    let Some(first) = series.first() else { return Ok(None) };
-    if let Some(known) = known_metric(name) {
-        return Ok(Some(known.kind));
-    }
-    for row in series {
-        if let Some(kind) = row.try_get_unchecked::<Option<i64>, _>(1)? {
-            return word(kind).map(Some);
-        }
-    }
-    let value = if first.try_get_unchecked(2)? { MetricValue::Float(0.0) } else { MetricValue::Int(0) };
-    Ok(Some(Instruments::guess(name, value)))
 }

@@ -7,6 +7,7 @@ mod events;
 mod interrupt;
 mod marks;
 mod matching;
+mod metrics;
 mod order;
 mod spans;
 mod store;

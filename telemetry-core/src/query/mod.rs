@@ -11,7 +11,7 @@ mod tree;
 pub use filter::{Filter, FilterOp, builtin_value, matches_all};
 pub use matcher::{LabelMatcher, MatcherError, MatcherOp};
 pub use steps::{
-    Aggregation, Granularity, GranularityError, MetricPointValue, MetricQuery, MetricSeries, QueryType,
+    Aggregation, Fold, Granularity, GranularityError, MetricPointValue, MetricQuery, MetricSeries, QueryType,
     Sample, aggregate, default_aggregation,
 };
 pub use tree::{

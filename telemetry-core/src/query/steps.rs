@@ -161,6 +161,57 @@ pub const fn default_aggregation(kind: MetricKind) -> Aggregation {
     }
 }
 
+/// What is kept of the samples of a step, where that is enough: of all aggregations but quantiles. A store may
+/// fold where its data is, and merge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fold {
+    /// How many there are; at least one.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+    /// When the latest was measured, and which in order of arrival it was.
+    pub last_at: (Timestamp, i64),
+    /// The latest.
+    pub last: f64,
+}
+
+impl Fold {
+    /// Of one sample, the `arrival`th.
+    pub const fn of(sample: Sample, arrival: i64) -> Self {
+        let Sample { time, value } = sample;
+        Self { count: 1, sum: value, min: value, max: value, last_at: (time, arrival), last: value }
+    }
+
+    /// Takes in others of the same step.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        if other.last_at >= self.last_at {
+            (self.last_at, self.last) = (other.last_at, other.last);
+        }
+    }
+
+    /// The one value; `None` for a quantile.
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+    pub const fn value(&self, aggregation: Aggregation) -> Option<f64> {
+        match aggregation {
+            Aggregation::Sum => Some(self.sum),
+            Aggregation::Avg => Some(self.sum / self.count as f64),
+            Aggregation::Min => Some(self.min),
+            Aggregation::Max => Some(self.max),
+            Aggregation::Last => Some(self.last),
+            Aggregation::Count => Some(self.count as f64),
+            Aggregation::P50 | Aggregation::P90 | Aggregation::P95 | Aggregation::P99 => None,
+        }
+    }
+}
+
 /// The points of one series, from its samples within the window in order of time (equal times in
 /// order of arrival). Raw points keep their values; an explicit aggregation of them needs a step or
 /// an instant query. No samples give no points.
@@ -271,6 +322,22 @@ mod tests {
             [(200, 3.0)]
         );
         assert_eq!(points(&instant, MetricKind::Gauge, &[]), []);
+    }
+
+    #[test]
+    fn what_is_folded_apart_and_merged_is_what_all_samples_give() {
+        let samples = samples(&[(1, 1.5), (2, -2.0), (2, 9.0), (3, 4.0)]);
+        let folds = samples.iter().zip(0..).map(|(sample, arrival)| Fold::of(*sample, arrival));
+        let merged = folds.reduce(|mut all, one| {
+            all.merge(&one);
+            all
+        });
+        for aggregation in
+            Aggregation::ALL.iter().filter(|aggregation| !aggregation.as_str().starts_with('p'))
+        {
+            assert_eq!(merged.unwrap().value(*aggregation), Some(aggregation.of(&samples)), "{aggregation}");
+        }
+        assert_eq!(merged.unwrap().value(Aggregation::P50), None);
     }
 
     #[test]
