@@ -19,7 +19,7 @@ const INSIDE: &str = include_str!("../templates/new-sink/inside.toml");
 const OUTSIDE: &str = include_str!("../templates/new-sink/outside.toml");
 
 /// Words that mean something else where a sink's name stands.
-const TAKEN: [&str; 11] = [
+const TAKEN: [&str; 12] = [
     "console",
     "sqlite",
     "otel",
@@ -31,6 +31,8 @@ const TAKEN: [&str; 11] = [
     "pipeline",
     "sqlite_db_path",
     "otel_exporter_otlp_endpoint",
+    // YAML's, also as a key.
+    "null",
 ];
 
 /// Generates the crate `sink-NAME`: inside the workspace as a member, or in an empty or new folder
@@ -48,14 +50,16 @@ pub(crate) fn run(name: &str, path: Option<&Path>) -> Result<()> {
     ensure!(!folder.is_file(), "{} is a file; --path names a folder", folder.display());
     ensure!(is_empty?, "{} is not empty; choose another folder with --path", folder.display());
 
-    let member = folder.strip_prefix(absolute(root())?).ok().map(Path::to_path_buf);
+    // Read before anything is written, so that an unexpected manifest leaves nothing half-made.
+    let workspace = fs::read_to_string(root().join("Cargo.toml"))?;
+    let member = folder.strip_prefix(absolute(root())?).ok();
+    let member = member.filter(|member| !is_excluded(&workspace, member)).map(Path::to_path_buf);
     let manifest = match &member {
         Some(_) => names.fill(INSIDE),
         None => outside_manifest(&names),
     };
-    // Read before anything is written, so that an unexpected manifest leaves nothing half-made.
     let workspace = match &member {
-        Some(member) => Some(with_member(&fs::read_to_string(root().join("Cargo.toml"))?, member)?),
+        Some(member) => Some(with_member(&workspace, member)?),
         None => None,
     };
     write(&folder, "Cargo.toml", &manifest)?;
@@ -72,7 +76,7 @@ pub(crate) fn run(name: &str, path: Option<&Path>) -> Result<()> {
     println!("{} is ready in {}", names.package, folder.display());
     match member {
         Some(_) => println!("  cargo test -p {}", names.package),
-        None => println!("  cd {} && cargo test", folder.display()),
+        None => println!("  cd {} && cargo test", in_shell(&folder)),
     }
     println!("docs/writing-a-sink.md tells how to go on");
     Ok(())
@@ -134,9 +138,23 @@ fn outside_manifest(names: &Names) -> String {
         .replace("__TESTKIT__", &path("telemetry-testkit"))
 }
 
+/// A path as one word of a shell.
+fn in_shell(path: &Path) -> String {
+    let path = path.display().to_string();
+    let is_plain = path.chars().all(|c| c.is_alphanumeric() || "/._-+@%:,".contains(c));
+    if is_plain { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
 /// JSON's strings are strings in TOML too.
 pub(crate) fn toml_string(path: &Path) -> String {
     serde_json::Value::from(path.display().to_string()).to_string()
+}
+
+/// Whether a folder of the workspace does not belong to it: then it is outside.
+fn is_excluded(manifest: &str, member: &Path) -> bool {
+    let list = manifest.lines().find_map(|line| line.strip_prefix("exclude = ["));
+    let mut excluded = list.into_iter().flat_map(|list| list.split('"').skip(1).step_by(2));
+    excluded.any(|folder| member.starts_with(folder))
 }
 
 /// The workspace's manifest with one more member, before the provider, where the sinks are.
@@ -187,9 +205,17 @@ mod tests {
 
     #[test]
     fn impossible_names_are_refused() {
-        for name in ["", "sink-", "Held", "a b", "-a", "a-", "a--b", "3d", "ü", "../x", "sqlite", "sinks"] {
+        for name in
+            ["", "sink-", "Held", "a b", "-a", "a-", "a--b", "3d", "ü", "../x", "sqlite", "sinks", "null"]
+        {
             assert!(Names::of(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_folder_can_be_pasted_into_a_shell() {
+        assert_eq!(in_shell(Path::new("/tmp/held-out")), "/tmp/held-out");
+        assert_eq!(in_shell(Path::new("/tmp/a b's")), r"'/tmp/a b'\''s'");
     }
 
     #[test]
@@ -201,6 +227,16 @@ mod tests {
             "members = [\n    \"sink-otel\",\n    \"sink-x\",\n    \"telemetry-provider\",\n]\n"
         );
         assert!(with_member(&once, Path::new("sink-x")).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_the_workspace_excludes_is_outside() {
+        let manifest = "members = []\nexclude = [\"fuzz\", \"examples/third-party-sink\"]\n";
+        for (folder, expected) in
+            [("fuzz", true), ("examples/third-party-sink/mine", true), ("examples/mine", false)]
+        {
+            assert_eq!(is_excluded(manifest, Path::new(folder)), expected, "{folder}");
+        }
     }
 
     #[test]
