@@ -36,6 +36,15 @@ fn a_span_that_fails_is_kept_with_its_logs() {
 }
 
 #[test]
+fn a_span_that_an_update_fails_is_kept_whatever_its_end_says() {
+    let mut assembler = none();
+    let events = [start(1, "s"), update(1, true, attrs! { "error" => "why" }), end(1)];
+    assert_eq!(feed(&mut assembler, events), "ended a/1<0 `s` 1..2 {\"error\":\"why\"} 0ev Ended\n");
+    let counts = assembler.counts();
+    assert_eq!((counts.inputs, counts.held, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
+}
+
+#[test]
 fn metrics_are_never_left_out() {
     let mut assembler = none();
     let metric = Event::metric("tokens", 1, "1").in_context(EventContext::Span(key(1)));
