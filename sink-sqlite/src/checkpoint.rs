@@ -1,8 +1,12 @@
 //! Copies the write-ahead log into the database, on a connection of its own: on the writer's it would
 //! make some commits ten times slower.
+//!
+//! SQLite starts the log over when a write begins and all of it is copied. Where writes follow one another without a
+//! pause that moment never comes by itself: beyond [`BOUND`] the writer copies the rest, which is what was written
+//! during the last copying here, and the log ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sqlx::{Row as _, SqliteConnection};
@@ -11,8 +15,11 @@ use tokio::sync::Notify;
 use crate::Config;
 use crate::connect::{self, Role};
 
-/// The log is copied when it is this large, or when nothing was written for a while.
-const LARGE: u64 = 16 << 20;
+/// The log is copied when it is larger than this, or when nothing was written for a while. Its file is cut to this
+/// size when the log starts over: a file that is larger has as much in it.
+pub(crate) const LARGE: u64 = 16 << 20;
+/// The log is at most about this large, unless a reader holds it.
+const BOUND: u64 = 64 << 20;
 /// How long nothing must be written.
 const PAUSE: Duration = Duration::from_secs(1);
 /// From this size on, a log that a reader keeps from being copied is worth a line; again at each doubling.
@@ -27,19 +34,37 @@ struct Shared {
     config: Arc<Config>,
     dirty: AtomicBool,
     large: Notify,
+    /// The size of the log from which on the writer copies it next.
+    bound: AtomicU64,
 }
 
 impl Checkpointer {
     pub(crate) fn new(config: Arc<Config>) -> Self {
-        Self(Arc::new(Shared { config, dirty: AtomicBool::new(false), large: Notify::new() }))
+        Self(Arc::new(Shared {
+            config,
+            dirty: AtomicBool::new(false),
+            large: Notify::new(),
+            bound: AtomicU64::new(BOUND),
+        }))
     }
 
     /// A batch was committed.
     pub(crate) fn wrote(&self) {
         self.0.dirty.store(true, Ordering::Relaxed);
-        if self.log_size() >= LARGE {
+        if self.log_size() > LARGE {
             self.0.large.notify_one();
         }
+    }
+
+    /// Copies what is left to be copied, on the writer's connection, if the log is too large: it starts over with
+    /// the next write. Where a reader holds it, the next try is when it has grown.
+    pub(crate) async fn bound(&self, writer: &mut SqliteConnection) {
+        let bytes = self.log_size();
+        if bytes < self.0.bound.load(Ordering::Relaxed) {
+            return;
+        }
+        let is_copied = copy(writer, false).await.is_ok_and(|Copied { pages, of }| pages == of);
+        self.0.bound.store(if is_copied { BOUND } else { bytes + LARGE / 4 }, Ordering::Relaxed);
     }
 
     /// Bytes of the write-ahead log.

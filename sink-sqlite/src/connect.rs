@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
+use crate::checkpoint::LARGE;
 use crate::{Config, Synchronous};
 
 /// Kibibytes of pages, as SQLite writes it, that the writer keeps: what a batch changes is spilled beyond.
@@ -53,7 +54,7 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
             .thread_name(|_| "sqlite-writer".to_owned())
             // Checkpoints are made elsewhere, off the path of commits.
             .pragma("wal_autocheckpoint", "0")
-            .pragma("journal_size_limit", "67108864")
+            .pragma("journal_size_limit", LARGE.to_string())
             .pragma("cache_size", WRITER_CACHE),
         Role::Checkpoint => options
             .thread_name(|_| "sqlite-checkpoint".to_owned())

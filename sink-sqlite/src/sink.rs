@@ -84,6 +84,7 @@ impl Sink for SqliteSink {
             self.reopened = writer.reopened();
             self.reader.reopen();
         }
+        writer.bound_log(&self.checkpointer).await;
         drop(writer);
         self.reader.set_trouble(outcome.as_ref().err().map(SinkError::full_text));
         self.checkpointer.wrote();

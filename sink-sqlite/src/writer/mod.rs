@@ -13,6 +13,7 @@ use std::sync::Arc;
 use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 use telemetry_core::{Batch, BatchId, Recovered, SinkError, Timestamp, Written};
 
+use crate::checkpoint::Checkpointer;
 use crate::connect::{self, Role};
 use crate::error::write_error;
 use crate::identity::FileIdentity;
@@ -206,6 +207,11 @@ impl Writer {
     /// How often another file was found at the path: connections made before are of the one before.
     pub(crate) const fn reopened(&self) -> u64 {
         self.reopened
+    }
+
+    /// Keeps the write-ahead log from growing without end.
+    pub(crate) async fn bound_log(&mut self, checkpointer: &Checkpointer) {
+        checkpointer.bound(&mut self.db).await;
     }
 
     /// Copies the write-ahead log into the database and truncates it: the file is whole by itself.
