@@ -13,3 +13,12 @@ pub use program::{Ended, Server, Settings, build, target_dir};
 pub use small_disk::SmallDisk;
 pub use sqlite::{sqlite3, sqlite3_write};
 pub use wait::{DEADLINE, eventually};
+
+/// The Rust code in the documents compiles, and what asserts something is right.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/writing-a-sink.md")]
+    struct WritingASink;
+}
