@@ -1,7 +1,6 @@
 //! What the layers of telemetry-tower cost a request, on the thread that serves it.
 
 use std::convert::Infallible;
-use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use futures_util::FutureExt as _;
@@ -11,7 +10,7 @@ use telemetry_pipeline::Telemetry;
 use telemetry_tower::{RequestMetricsLayer, RequestSpanLayer, Routes};
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::caller::{BURST, BURSTS, OURS, counting_pipeline, dense, ensure_delivered, flush};
+use crate::caller::{BURST, BURSTS, counting_pipeline, dense, ensure_delivered, flush, note};
 use crate::table::line;
 
 type Body = Full<&'static [u8]>;
@@ -56,7 +55,8 @@ pub(crate) fn run() -> Result<()> {
     let telemetry = pipeline.telemetry();
     let enabled = layered(telemetry.clone());
     let enabled = dense(1, || (0..BURST).for_each(|_| ask(&enabled)), || flush(&telemetry));
-    ensure_delivered(&telemetry, OURS.load(Ordering::Relaxed), BURST * BURSTS)?;
+    note(BURST * BURSTS);
+    ensure_delivered(&telemetry)?;
     line("telemetry disabled", disabled, "ns", "the service alone", bare);
     line("telemetry enabled", enabled, "ns", "the service alone", bare);
     Ok(())
