@@ -17,7 +17,7 @@ const REFERENCE: &str = "llama-stack==0.2.20";
 
 pub(crate) fn run(full: bool) -> Result<()> {
     let rounds = ROUNDS[usize::from(full)];
-    for test in ["kill", "faults", "import", "streaming"] {
+    for test in ["kill", "faults", "import", "streaming", "migration"] {
         let mut tests =
             cargo(&["test", "--quiet", "--package", "telemetry-tests", "--test", test, "--", "--nocapture"]);
         command::run(tests.env("TELEMETRY_KILL_ROUNDS", rounds.to_string()))?;
