@@ -12,6 +12,7 @@ mod fan_out;
 mod http;
 mod otlp_receive;
 mod otlp_send;
+mod phoenix;
 mod purge;
 mod sdk;
 mod sqlite;
@@ -74,6 +75,9 @@ enum Bench {
         /// Another OTLP receiver, `http://ADDR`, that gets the same
         #[arg(long)]
         peer: Option<String>,
+        /// Arize Phoenix's command, which is started and gets some of the same
+        #[arg(long)]
+        phoenix: Option<std::path::PathBuf>,
     },
     /// Spans out by OTLP, beside OpenTelemetry's exporter alone
     OtlpSend,
@@ -91,7 +95,9 @@ fn main() -> anyhow::Result<()> {
         Bench::Sqlite { spans, full } => sqlite::run(if full { 10_000_000 } else { spans }),
         Bench::Purge { spans } => purge::run(spans),
         Bench::Http { program, seconds } => http::run(program, seconds),
-        Bench::OtlpReceive { program, spans, peer } => otlp_receive::run(program, spans, peer.as_deref()),
+        Bench::OtlpReceive { program, spans, peer, phoenix } => {
+            otlp_receive::run(program, spans, peer.as_deref(), phoenix.as_deref())
+        }
         Bench::OtlpSend => otlp_send::run(),
         Bench::Tower => tower::run(),
     }

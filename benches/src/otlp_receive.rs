@@ -1,8 +1,8 @@
 //! OTLP in from outside: requests of 512 spans, each answered once its spans are committed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
@@ -16,11 +16,15 @@ use serde_json::json;
 use telemetry_tests::{Client, Settings};
 
 use crate::http::resident;
+use crate::phoenix::Phoenix;
 use crate::table::line;
 
 const SPANS_PER_REQUEST: u64 = 512;
 const SPANS_PER_TRACE: u64 = 8;
 const CONNECTIONS: usize = 4;
+/// Spans that Phoenix is sent: it would take minutes for all.
+const SPANS_FOR_PHOENIX: u64 = 10_240;
+const PAUSE: Duration = Duration::from_millis(20);
 const START: u64 = 1_770_000_000_000_000_000;
 
 fn text(key: &str, value: String) -> KeyValue {
@@ -75,8 +79,12 @@ fn request(number: u64) -> Vec<u8> {
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
-/// Spans per second that a receiver acknowledges; and how long a request took.
-fn load(url: &str, requests: &[Vec<u8>]) -> Result<(f64, Histogram<u64>)> {
+/// Spans per second that a receiver acknowledges, and has `stored`; and how long a request took.
+fn load(
+    url: &str,
+    requests: &[Vec<u8>],
+    stored: impl FnOnce() -> Result<()>,
+) -> Result<(f64, Histogram<u64>)> {
     let latencies = Mutex::new(Histogram::new(3)?);
     let left = Mutex::new(requests.iter());
     let post = || -> Result<()> {
@@ -86,7 +94,14 @@ fn load(url: &str, requests: &[Vec<u8>]) -> Result<(f64, Histogram<u64>)> {
         while let Some(body) = next() {
             let started = Instant::now();
             let headers = [("content-type", "application/x-protobuf")];
-            let answer = client.request("POST", "/v1/traces", &headers, body)?;
+            let answer = loop {
+                let answer = client.request("POST", "/v1/traces", &headers, body)?;
+                // A receiver that is full wants it later.
+                if answer.status != 503 {
+                    break answer;
+                }
+                std::thread::park_timeout(PAUSE);
+            };
             ensure!(answer.status == 200 && answer.body.is_empty(), "{}: {}", answer.status, answer.text());
             mine.record(u64::try_from(started.elapsed().as_micros())?)?;
         }
@@ -101,15 +116,16 @@ fn load(url: &str, requests: &[Vec<u8>]) -> Result<(f64, Histogram<u64>)> {
         }
         Ok(())
     })?;
+    stored()?;
     let spans = requests.len() as f64 * SPANS_PER_REQUEST as f64;
     Ok((spans / started.elapsed().as_secs_f64(), latencies.into_inner().context("a connection panicked")?))
 }
 
-pub(crate) fn run(program: PathBuf, spans: u64, peer: Option<&str>) -> Result<()> {
+pub(crate) fn run(program: PathBuf, spans: u64, peer: Option<&str>, phoenix: Option<&Path>) -> Result<()> {
     let requests: Vec<Vec<u8>> = (0..spans.div_ceil(SPANS_PER_REQUEST)).map(request).collect();
     let folder = tempfile::tempdir()?;
     let server = Settings::sqlite_in(folder.path()).program(program).start()?;
-    let (rate, latencies) = load(server.url(), &requests)?;
+    let (rate, latencies) = load(server.url(), &requests, || Ok(()))?;
     line("OTLP in, 512 spans a request, acknowledged durable", rate, "spans/s", "promise", 40_000.0);
     line(
         "  latency, p50",
@@ -120,8 +136,15 @@ pub(crate) fn run(program: PathBuf, spans: u64, peer: Option<&str>) -> Result<()
     );
     line("memory, after the load", resident(server.id())?, "MB", "limit", 200.0);
     if let Some(peer) = peer {
-        let (of_peer, _) = load(peer, &requests)?;
+        let (of_peer, _) = load(peer, &requests, || Ok(()))?;
         line("the same, beside the peer", rate, "spans/s", "peer", of_peer);
+    }
+    if let Some(program) = phoenix {
+        let phoenix = Phoenix::start(program)?;
+        let some = &requests[..requests.len().min(usize::try_from(SPANS_FOR_PHOENIX / SPANS_PER_REQUEST)?)];
+        let spans = some.len() as u64 * SPANS_PER_REQUEST;
+        let (of_phoenix, _) = load(phoenix.url(), some, || phoenix.wait_for(spans))?;
+        line("the same, beside Arize Phoenix", rate, "spans/s", "Phoenix, stored", of_phoenix);
     }
     // What was acknowledged is there: the last span of all, found by its own attribute.
     let last = requests.len() as u64 * SPANS_PER_REQUEST - 1;

@@ -1,10 +1,13 @@
 //! Runs a bench, optimised.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 use telemetry_tests::target_dir;
 
 use crate::command::{self, cargo};
+use crate::python;
+
+const PHOENIX: &str = "arize-phoenix==20.26.1";
 
 /// A bench; what its numbers mean is in benches/README.md.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -27,8 +30,9 @@ pub(crate) enum Bench {
     Tower,
 }
 
-/// Builds and runs one bench; `arguments` are the bench's own.
-pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
+/// Builds and runs one bench, beside its installed peer if asked; `arguments` are the bench's own.
+pub(crate) fn run(bench: Bench, peer: bool, arguments: &[String]) -> Result<()> {
+    ensure!(!peer || bench == Bench::OtlpReceive, "only `otlp-receive` has a peer that is installed for it");
     let mut command =
         cargo(&["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches", "--"]);
     match bench {
@@ -44,6 +48,10 @@ pub(crate) fn run(bench: Bench, arguments: &[String]) -> Result<()> {
             command.args([name, "--program"]).arg(target_dir().join("release/telemetry"))
         }
     };
+    if peer {
+        let python = python::environment("phoenix", &[PHOENIX])?;
+        command.arg("--phoenix").arg(python.with_file_name("phoenix"));
+    }
     command::run(command.args(arguments))?;
     if bench == Bench::Caller {
         let build = ["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches"];

@@ -77,6 +77,9 @@ enum Task {
         /// Which one
         #[arg(value_enum)]
         bench: bench::Bench,
+        /// Beside another product where that takes an installation: `otlp-receive` beside Arize Phoenix
+        #[arg(long)]
+        peer: bool,
         /// Arguments of the bench itself, e.g. `--spans 1000000`
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -105,7 +108,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::NewSink { name, path } => new_sink::run(&name, path.as_deref()),
         Task::Linkage { full } => linkage::run(full),
-        Task::Bench { bench, arguments } => bench::run(bench, &arguments),
+        Task::Bench { bench, peer, arguments } => bench::run(bench, peer, &arguments),
         Task::Integration { only, full } => integration::run(only, full),
     };
     match outcome {
