@@ -27,6 +27,7 @@ mod http;
 mod import;
 mod limits;
 mod otlp;
+mod path;
 mod serve;
 mod settings;
 mod state;

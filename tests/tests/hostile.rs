@@ -268,3 +268,28 @@ fn what_was_accepted_is_answered_after_sigterm() {
     assert_eq!(statuses(&until_closed(&mut stream)), ["200"]);
     assert!(stopped.join().unwrap().unwrap().status.success());
 }
+
+#[test]
+fn a_path_that_is_no_text_is_answered_as_other_errors_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path(), "");
+    let mut client = Client::connect(server.url()).unwrap();
+    for (method, path) in [("GET", "/v1/telemetry/traces/%ff"), ("POST", "/v1alpha/telemetry/metrics/%ff")] {
+        let answer = client.request(method, path, &[], b"{\"start_time\": 0}").unwrap();
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.json()["detail"].is_string(), "{path}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_huge_number_is_a_whole_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path(), "");
+    let mut client = Client::connect(server.url()).unwrap();
+    let logged = json!({"event": metric(1)["event"], "ttl_seconds": 1e300});
+    for (path, body) in [(EVENTS, logged), ("/v1/telemetry/traces", json!({"limit": 1e300, "offset": 1e40}))]
+    {
+        let answer = client.post(path, &body).unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+}

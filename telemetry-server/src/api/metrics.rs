@@ -1,13 +1,14 @@
 //! Metric series.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use telemetry_core::Timestamp;
 use telemetry_core::wire::{metric_series_json, read_metric_query};
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
+use crate::path::Path;
 use crate::state::AppState;
 
 use super::schema;

@@ -1,7 +1,7 @@
 //! Spans: one, a tree, many, into a dataset.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 use telemetry_core::SpanKey;
@@ -11,6 +11,7 @@ use telemetry_core::wire::{
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
+use crate::path::Path;
 use crate::state::AppState;
 use crate::stream;
 

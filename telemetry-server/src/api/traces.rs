@@ -1,13 +1,14 @@
 //! Traces.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 use telemetry_core::wire::{read_trace_query, trace_json};
 
 use crate::body::JsonBody;
 use crate::error::ApiError;
+use crate::path::Path;
 use crate::state::AppState;
 use crate::stream;
 
