@@ -79,11 +79,12 @@ fn request(number: u64) -> Vec<u8> {
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
-/// Spans per second that a receiver acknowledges, and has `stored`; and how long a request took.
+/// Spans per second that a receiver acknowledges, or has stored as `stored` says, with when it had; and how
+/// long a request took.
 fn load(
     url: &str,
     requests: &[Vec<u8>],
-    stored: impl FnOnce() -> Result<()>,
+    stored: impl FnOnce(u64) -> Result<(u64, Instant)>,
 ) -> Result<(f64, Histogram<u64>)> {
     let latencies = Mutex::new(Histogram::new(3)?);
     let left = Mutex::new(requests.iter());
@@ -116,16 +117,18 @@ fn load(
         }
         Ok(())
     })?;
-    stored()?;
-    let spans = requests.len() as f64 * SPANS_PER_REQUEST as f64;
-    Ok((spans / started.elapsed().as_secs_f64(), latencies.into_inner().context("a connection panicked")?))
+    let (spans, ended) = stored(requests.len() as u64 * SPANS_PER_REQUEST)?;
+    Ok((
+        spans as f64 / ended.duration_since(started).as_secs_f64(),
+        latencies.into_inner().context("a connection panicked")?,
+    ))
 }
 
 pub(crate) fn run(program: PathBuf, spans: u64, peer: Option<&str>, phoenix: Option<&Path>) -> Result<()> {
     let requests: Vec<Vec<u8>> = (0..spans.div_ceil(SPANS_PER_REQUEST)).map(request).collect();
     let folder = tempfile::tempdir()?;
     let server = Settings::sqlite_in(folder.path()).program(program).start()?;
-    let (rate, latencies) = load(server.url(), &requests, || Ok(()))?;
+    let (rate, latencies) = load(server.url(), &requests, |spans| Ok((spans, Instant::now())))?;
     line("OTLP in, 512 spans a request, acknowledged durable", rate, "spans/s", "promise", 40_000.0);
     line(
         "  latency, p50",
@@ -136,14 +139,13 @@ pub(crate) fn run(program: PathBuf, spans: u64, peer: Option<&str>, phoenix: Opt
     );
     line("memory, after the load", resident(server.id())?, "MB", "limit", 200.0);
     if let Some(peer) = peer {
-        let (of_peer, _) = load(peer, &requests, || Ok(()))?;
+        let (of_peer, _) = load(peer, &requests, |spans| Ok((spans, Instant::now())))?;
         line("the same, beside the peer", rate, "spans/s", "peer", of_peer);
     }
     if let Some(program) = phoenix {
         let phoenix = Phoenix::start(program)?;
         let some = &requests[..requests.len().min(usize::try_from(SPANS_FOR_PHOENIX / SPANS_PER_REQUEST)?)];
-        let spans = some.len() as u64 * SPANS_PER_REQUEST;
-        let (of_phoenix, _) = load(phoenix.url(), some, || phoenix.wait_for(spans))?;
+        let (of_phoenix, _) = load(phoenix.url(), some, |spans| phoenix.wait_for(spans))?;
         line("the same, beside Arize Phoenix", rate, "spans/s", "Phoenix, stored", of_phoenix);
     }
     // What was acknowledged is there: the last span of all, found by its own attribute.
