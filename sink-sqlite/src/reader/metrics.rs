@@ -108,7 +108,11 @@ impl Session {
         aggregation: Aggregation,
         folds: &mut Folds,
     ) -> Result<(), QueryError> {
-        let sql = if aggregation == Aggregation::Last { LATEST } else { ALL };
+        let sql = match aggregation {
+            Aggregation::Last => LATEST,
+            Aggregation::Min | Aggregation::Max => EXTREMES,
+            _ => TOTALS,
+        };
         let (mut steps, mut points) = (0, 0);
         let mut next = self.first_since(series, query.start.as_nanos(), query).await?;
         while let Some(first) = next {
@@ -187,10 +191,21 @@ impl Session {
     }
 }
 
-/// The points of a step. `last` is not among what it gives.
-const ALL: &str = "SELECT count(*), sum(CAST(p.value AS REAL)), min(CAST(p.value AS REAL)), max(CAST(p.value AS REAL)), \
-    0, 0, 0.0 FROM metric_point p LEFT JOIN trace t ON t.id = p.trace \
-    WHERE p.series = ?1 AND p.time BETWEEN ?2 AND ?3 AND coalesce(t.expires, p.expires) > ?4";
+/// The points of a step, their sum, and what else is asked of all. `last` is not among what it gives.
+macro_rules! folded {
+    ($extremes:literal) => {
+        concat!(
+            "SELECT count(*), total(p.value), ",
+            $extremes,
+            ", 0, 0, 0.0 FROM metric_point p LEFT JOIN trace t ON t.id = p.trace ",
+            "WHERE p.series = ?1 AND p.time BETWEEN ?2 AND ?3 AND coalesce(t.expires, p.expires) > ?4"
+        )
+    };
+}
+
+/// The least and the largest take as long as all the rest: computed only where they are asked for.
+const TOTALS: &str = folded!("0.0, 0.0");
+const EXTREMES: &str = folded!("CAST(min(p.value) AS REAL), CAST(max(p.value) AS REAL)");
 
 /// The latest point of a step, and nothing else: found from the end, whatever lies before it.
 const LATEST: &str = "SELECT 1000, 0.0, 0.0, 0.0, p.time, p.id, CAST(p.value AS REAL) \
