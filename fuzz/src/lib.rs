@@ -7,6 +7,7 @@ use telemetry_core::wire::{
 };
 use telemetry_core::{Registry, SpanId, Timestamp};
 use telemetry_provider::{Config, Variables};
+use telemetry_server::{OtlpEncoding, OtlpSignal, read_otlp};
 
 /// The body of `POST /events`.
 pub fn event(input: &[u8]) {
@@ -41,6 +42,26 @@ pub fn query(input: &[u8]) {
     explained(&|problems| read_metric_query("m", &body, now, problems).is_some());
     if let Ok(span_id) = "1".parse::<SpanId>() {
         explained(&|problems| read_tree_query(span_id, &body, problems).is_some());
+    }
+}
+
+/// An OTLP request. The first byte says which, so that an editor shows it: `0`, `1`, `2` are traces, metrics, logs
+/// in protobuf, `3`, `4`, `5` the same in JSON.
+pub fn otlp(input: &[u8]) {
+    const LIMIT: usize = 1 << 20;
+    let Some((selector, body)) = input.split_first() else { return };
+    let (signal, encoding) = match selector % 6 {
+        0 => (OtlpSignal::Traces, OtlpEncoding::Protobuf),
+        1 => (OtlpSignal::Metrics, OtlpEncoding::Protobuf),
+        2 => (OtlpSignal::Logs, OtlpEncoding::Protobuf),
+        3 => (OtlpSignal::Traces, OtlpEncoding::Json),
+        4 => (OtlpSignal::Metrics, OtlpEncoding::Json),
+        _ => (OtlpSignal::Logs, OtlpEncoding::Json),
+    };
+    let now = Timestamp::from_nanos(1_700_000_000_000_000_000);
+    match read_otlp(signal, encoding, body, LIMIT, now) {
+        Ok(read) => assert_eq!(read.rejected == 0, read.reasons.is_empty(), "rejected without a reason"),
+        Err(refusal) => assert!(!refusal.is_empty(), "refused without a reason"),
     }
 }
 

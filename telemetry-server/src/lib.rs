@@ -39,4 +39,5 @@ pub use auth::Tokens;
 pub use cli::main;
 pub use datasets::{DatasetToken, Datasets};
 pub use limits::Limits;
+pub use otlp::{OtlpEncoding, OtlpReading, OtlpSignal, read_otlp};
 pub use settings::Settings;

@@ -37,6 +37,11 @@ fn no_query_panics_or_is_refused_without_a_reason() {
 }
 
 #[test]
+fn no_otlp_request_panics_or_is_refused_without_a_reason() {
+    replay("otlp", inputs::otlp);
+}
+
+#[test]
 fn no_configuration_panics_or_shows_a_secret() {
     replay("config", inputs::config);
 }

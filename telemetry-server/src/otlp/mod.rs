@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod dry_run;
 mod json;
 mod logs;
 mod metrics;
@@ -23,6 +24,7 @@ use telemetry_pipeline::Submission;
 
 pub(crate) use answer::{accepted, refused};
 pub(crate) use body::{Compression, Encoding, Refusal};
+pub use dry_run::{OtlpEncoding, OtlpReading, OtlpSignal, read_otlp};
 pub(crate) use logs::read as read_logs;
 pub(crate) use metrics::{Metrics, read as read_metrics};
 pub(crate) use streams::Streams;
