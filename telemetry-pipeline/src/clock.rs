@@ -66,8 +66,8 @@ impl Moment {
         }
     }
 
-    /// This tick in the epoch that makes it this very timestamp; none for the first years that a
-    /// timestamp can tell.
+    /// This tick in the epoch that makes it this very timestamp; none for the earliest a timestamp can
+    /// tell, as long before as this process has run.
     pub(crate) fn exactly(timestamp: Timestamp, tick: Instant) -> Option<Self> {
         let epoch = timestamp.as_nanos().checked_sub(since_origin(tick))?;
         Some(Self { epoch: Epoch(Timestamp::from_nanos(epoch)), tick })

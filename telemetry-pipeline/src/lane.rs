@@ -297,9 +297,11 @@ impl Inlet {
     /// A caller that did not yet see that the engine sleeps has pushed by the end of a `tick`.
     pub(crate) fn park(&mut self, tick: Duration, longest: Duration) {
         self.close_ended();
+        self.gate.parked.store(true, Ordering::SeqCst);
         for nap in [tick, longest] {
-            self.gate.parked.store(true, Ordering::SeqCst);
-            if self.is_empty() && !self.gate.is_closed() {
+            // One who wakes it takes the mark back, and those who come after him rely on that.
+            let is_marked = self.gate.parked.load(Ordering::SeqCst);
+            if is_marked && self.is_empty() && !self.gate.is_closed() {
                 std::thread::park_timeout(nap);
             }
         }
