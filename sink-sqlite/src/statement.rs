@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{Arguments, AssertSqlSafe, Encode, SqlSafeStr, SqlStr, Sqlite, Type};
 
 /// Rows per statement, largest first. The last must be 1.
-const SIZES: [usize; 4] = [128, 32, 8, 1];
+const SIZES: [usize; 11] = [128, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1];
 
 /// Values for the placeholders of one statement.
 #[derive(Default)]
