@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
-use serde_json::json;
+use serde_json::{Value, json};
 use telemetry_tests::{Client, Settings};
 
 use crate::table::line;
@@ -20,19 +20,63 @@ pub(crate) fn resident(process: u32) -> Result<f64> {
     Ok(value.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)
 }
 
+/// What a connection posts.
+#[derive(Clone, Copy)]
+enum Load {
+    /// Measurements, in one trace per connection.
+    Metrics,
+    /// Whole spans, each in a trace of its own: its start, a log, a measurement, its end.
+    Spans,
+}
+
+impl Load {
+    fn event(self, connection: u64, number: u64) -> Value {
+        let time = "2026-03-01T12:00:00.123456Z";
+        let metric = |trace: u64, span: u64| {
+            json!({
+                "type": "metric", "trace_id": format!("{trace:032x}"), "span_id": format!("{span:016x}"),
+                "timestamp": time, "metric": "prompt_tokens", "value": 42, "unit": "tokens",
+                "attributes": {"model_id": "llama-3.2-3b", "provider_id": "meta-reference"},
+            })
+        };
+        let Self::Spans = self else { return metric(connection + 1, number) };
+        let trace = (connection + 1) << 40 | (number.div_ceil(4));
+        let ids = (format!("{trace:032x}"), format!("{trace:016x}"));
+        match number % 4 {
+            1 => json!({
+                "type": "structured_log", "trace_id": ids.0, "span_id": ids.1, "timestamp": time,
+                "attributes": {"model_id": "llama-3.2-3b", "stream": true, "max_tokens": 512},
+                "payload": {"type": "span_start", "name": "chat_completion"},
+            }),
+            2 => json!({
+                "type": "unstructured_log", "trace_id": ids.0, "span_id": ids.1, "timestamp": time,
+                "message": "the first token is out", "severity": "info",
+            }),
+            3 => metric(trace, trace),
+            _ => json!({
+                "type": "structured_log", "trace_id": ids.0, "span_id": ids.1, "timestamp": time,
+                "attributes": {"tokens": 128, "finish_reason": "stop"},
+                "payload": {"type": "span_end", "status": "ok"},
+            }),
+        }
+    }
+}
+
 /// Posts events on one connection until the time is over.
-fn post(url: &str, connection: u64, until: Instant, latencies: &Mutex<Histogram<u64>>) -> Result<()> {
+fn post(
+    url: &str,
+    load: Load,
+    connection: u64,
+    until: Instant,
+    latencies: &Mutex<Histogram<u64>>,
+) -> Result<()> {
     let mut client = Client::connect(url)?;
     let mut mine = Histogram::<u64>::new(3)?;
     for number in 1.. {
         if Instant::now() >= until {
             break;
         }
-        let event = json!({"event": {
-            "type": "metric", "trace_id": format!("{:032x}", connection + 1), "span_id": format!("{number:016x}"),
-            "timestamp": "2026-03-01T12:00:00.123456Z", "metric": "prompt_tokens", "value": 42, "unit": "tokens",
-            "attributes": {"model_id": "llama-3.2-3b", "provider_id": "meta-reference"},
-        }});
+        let event = json!({"event": load.event(connection, number)});
         let started = Instant::now();
         let answer = client.post("/v1/telemetry/events", &event)?;
         ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
@@ -40,6 +84,23 @@ fn post(url: &str, connection: u64, until: Instant, latencies: &Mutex<Histogram<
     }
     latencies.lock().map_err(|_| anyhow::anyhow!("a connection panicked"))?.add(mine)?;
     Ok(())
+}
+
+/// Posts on all connections, for a while; gives how long each answer took, in microseconds.
+fn post_all(url: &str, load: Load, time: Duration) -> Result<Histogram<u64>> {
+    let latencies = Mutex::new(Histogram::new(3)?);
+    let until = Instant::now() + time;
+    std::thread::scope(|scope| -> Result<()> {
+        let latencies = &latencies;
+        let running: Vec<_> = (0..CONNECTIONS)
+            .map(|connection| scope.spawn(move || post(url, load, connection, until, latencies)))
+            .collect();
+        for thread in running {
+            thread.join().map_err(|_| anyhow::anyhow!("a connection panicked"))??;
+        }
+        Ok(())
+    })?;
+    latencies.into_inner().context("a connection panicked")
 }
 
 pub(crate) fn run(program: PathBuf, seconds: u64) -> Result<()> {
@@ -51,28 +112,16 @@ pub(crate) fn run(program: PathBuf, seconds: u64) -> Result<()> {
     ensure!(answer.status == 200, "{}", answer.text());
     line("start to first answer", first_answer, "ms", "limit", 100.0);
     line("memory, idle", resident(server.id())?, "MB", "limit", 25.0);
-    let latencies = Mutex::new(Histogram::new(3)?);
-    let until = Instant::now() + Duration::from_secs(seconds);
-    std::thread::scope(|scope| -> Result<()> {
-        let running: Vec<_> = (0..CONNECTIONS)
-            .map(|connection| {
-                scope.spawn({
-                    let latencies = &latencies;
-                    let url = server.url();
-                    move || post(url, connection, until, latencies)
-                })
-            })
-            .collect();
-        for thread in running {
-            thread.join().map_err(|_| anyhow::anyhow!("a connection panicked"))??;
-        }
-        Ok(())
-    })?;
-    let latencies = latencies.into_inner().context("a connection panicked")?;
-    let rate = latencies.len() as f64 / seconds as f64;
-    line("POST /events, 16 connections, acknowledged durable", rate, "req/s", "promise", 10_000.0);
-    line("  latency, p50", latencies.value_at_quantile(0.5) as f64 / 1e3, "ms", "limit of p99", 20.0);
-    line("  latency, p99", latencies.value_at_quantile(0.99) as f64 / 1e3, "ms", "limit", 20.0);
+    for (load, of_what) in
+        [(Load::Metrics, "measurements"), (Load::Spans, "spans with a log and a measurement")]
+    {
+        let latencies = post_all(server.url(), load, Duration::from_secs(seconds))?;
+        let rate = latencies.len() as f64 / seconds as f64;
+        println!("POST /events, 16 connections, acknowledged durable: {of_what}");
+        line("  events", rate, "req/s", "promise", 10_000.0);
+        line("  latency, p50", latencies.value_at_quantile(0.5) as f64 / 1e3, "ms", "limit of p99", 20.0);
+        line("  latency, p99", latencies.value_at_quantile(0.99) as f64 / 1e3, "ms", "limit", 20.0);
+    }
     line("memory, after the load", resident(server.id())?, "MB", "limit", 200.0);
     let ended = server.stop()?;
     ensure!(ended.status.success(), "{ended:?}");
