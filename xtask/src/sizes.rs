@@ -20,20 +20,23 @@ struct Row {
     spent: Option<Duration>,
 }
 
-/// Prints a table of all combinations. With `cold` each is built from nothing, and the processor time
-/// of that is shown: other work on the machine lengthens a wait, and hardly this.
+/// Prints a table of all combinations, each row when it is measured. With `cold` each is built from nothing, and the
+/// processor time of that is shown: other work on the machine lengthens a wait, and hardly this.
 pub(crate) fn run(cold: bool) -> Result<()> {
     let folder = target_dir().join("sizes");
     let builds = folder.join("target");
-    let mut rows = Vec::new();
+    let (heads, rules) = if cold { (" build, CPU s | of it the features |", "---:|---:|") } else { ("", "") };
+    println!("| Features | MB | stripped, MB | crates |{heads}");
+    println!("|---|---:|---:|---:|{rules}");
+    let mut without_features = None;
     for chosen in features::combinations() {
         if cold && builds.exists() {
             fs::remove_dir_all(&builds)?;
         }
-        rows.push(measure(&folder, &builds, &chosen, cold)?);
+        let row = measure(&folder, &builds, &chosen, cold)?;
+        print(&row, *without_features.get_or_insert(row.spent));
     }
     fs::remove_dir_all(&builds)?;
-    print(&rows);
     Ok(())
 }
 
@@ -95,26 +98,18 @@ fn children_spent() -> Result<Duration> {
     }
 }
 
-fn print(rows: &[Row]) {
-    let none = rows.first().and_then(|row| row.spent);
-    let seconds = |row: &Row| {
-        let (spent, none) = (row.spent?.as_secs_f64(), none?.as_secs_f64());
-        Some(format!(" {spent:.0} | {:.0} |", (spent - none).max(0.0)))
-    };
-    let (heads, rules) =
-        if none.is_some() { (" build, CPU s | of it the features |", "---:|---:|") } else { ("", "") };
-    println!("| Features | MB | stripped, MB | crates |{heads}");
-    println!("|---|---:|---:|---:|{rules}");
-    for row in rows {
-        println!(
-            "| {} | {} | {} | {} |{}",
-            row.features,
-            megabytes(row.unstripped),
-            megabytes(row.stripped),
-            row.crates,
-            seconds(row).unwrap_or_default()
-        );
-    }
+fn print(row: &Row, without_features: Option<Duration>) {
+    let times = row.spent.zip(without_features).map(|(all, base)| {
+        format!(" {:.0} | {:.0} |", all.as_secs_f64(), all.saturating_sub(base).as_secs_f64())
+    });
+    println!(
+        "| {} | {} | {} | {} |{}",
+        row.features,
+        megabytes(row.unstripped),
+        megabytes(row.stripped),
+        row.crates,
+        times.unwrap_or_default()
+    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a program has less than 2^52 bytes")]
