@@ -5,8 +5,11 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Encode, SqlSafeStr, SqlStr, Sqlite, Type};
+use sqlx::{
+    Arguments, AssertSqlSafe, Either, Encode, Execute, Executor as _, SqlSafeStr, SqlStr, Sqlite, Type,
+};
 
 /// Rows per statement, largest first. The last must be 1.
 const SIZES: [usize; 11] = [128, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1];
@@ -62,7 +65,7 @@ impl ManyRows {
         let mut changed = 0;
         let statements = self.split(rows, &mut bind);
         for (sql, values) in statements {
-            changed += sqlx::query_with(sql, values.finish()?).execute(&mut *db).await?.rows_affected();
+            changed += run(db, sqlx::query_with(sql, values.finish()?), |_| {}).await?;
         }
         Ok(changed)
     }
@@ -77,7 +80,7 @@ impl ManyRows {
         let mut returned = Vec::with_capacity(rows.len());
         let statements = self.split(rows, &mut bind);
         for (sql, values) in statements {
-            returned.extend(sqlx::query_with(sql, values.finish()?).fetch_all(&mut *db).await?);
+            run(db, sqlx::query_with(sql, values.finish()?), |row| returned.push(row)).await?;
         }
         Ok(returned)
     }
@@ -96,6 +99,25 @@ impl ManyRows {
             Some((sql.clone(), values))
         })
     }
+}
+
+/// Runs one statement, gives `take` what it returns, and says how many rows it changed.
+///
+/// sqlx's own `execute` and `fetch_all` wait for the end of the answers too, which is another change between threads
+/// and says nothing: the next statement has its turn after it in any case.
+pub(crate) async fn run<'q>(
+    db: &mut SqliteConnection,
+    query: impl Execute<'q, Sqlite> + 'q,
+    mut take: impl FnMut(SqliteRow),
+) -> Result<u64, sqlx::Error> {
+    let mut answers = db.fetch_many(query);
+    while let Some(answer) = answers.try_next().await? {
+        match answer {
+            Either::Left(done) => return Ok(done.rows_affected()),
+            Either::Right(row) => take(row),
+        }
+    }
+    Ok(0)
 }
 
 /// `[[a, b], …]`: a list as one parameter, for `json_each`.

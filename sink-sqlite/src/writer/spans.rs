@@ -10,7 +10,7 @@ use super::state::{State, carried_key, waiting_key};
 use super::traces::Traces;
 use crate::postings;
 use crate::rows::{SPAN_COLUMN_COUNT, SPAN_COLUMNS, bind_span, span_id_bits};
-use crate::statement::{ManyRows, json_pairs};
+use crate::statement::{self, ManyRows, json_pairs};
 
 pub(super) struct Statements {
     append: ManyRows,
@@ -91,14 +91,14 @@ async fn forget_halves(
     let keys = spans.iter().map(|(trace, span)| ((*trace, span_id_bits(span.span_id)), *span));
     let open: HashMap<(i64, i64), &Span> = keys.filter(|(key, _)| state.open.may_contain(key)).collect();
     if !open.is_empty() {
-        let forgotten = sqlx::query(
+        let mut forgotten = Vec::new();
+        let delete = sqlx::query(
             "DELETE FROM span_open WHERE (trace, span_id) IN \
              (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)) \
              RETURNING trace, span_id, start_time, parent, service",
         )
-        .bind(json_pairs(open.keys().copied()))
-        .fetch_all(&mut *db)
-        .await?;
+        .bind(json_pairs(open.keys().copied()));
+        statement::run(db, delete, |row| forgotten.push(row)).await?;
         for row in forgotten {
             let key = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
             let known: (i64, Option<i64>, i64) =

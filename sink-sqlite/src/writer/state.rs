@@ -10,6 +10,7 @@ use super::plan::Plan;
 use crate::postings::OpenBlocks;
 use crate::rows::{span_id_bits, trace_id_of};
 use crate::services::Services;
+use crate::statement;
 
 /// Keys held in memory at most. Beyond it every span is looked for in the file.
 const MAX_KEYS: usize = 1 << 18;
@@ -112,15 +113,14 @@ impl State {
 
     /// Writes what later runs must know into the transaction.
     pub(super) async fn save(&self, db: &mut SqliteConnection, id: BatchId) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE meta SET run = ?, batch = ?, next_trace = ?, next_span = ?, next_event = ?")
-            .bind(id.run.0.cast_signed())
-            .bind(id.number.cast_signed())
-            .bind(self.next_trace)
-            .bind(self.next_span)
-            .bind(self.next_event)
-            .execute(db)
-            .await?;
-        Ok(())
+        let query =
+            sqlx::query("UPDATE meta SET run = ?, batch = ?, next_trace = ?, next_span = ?, next_event = ?")
+                .bind(id.run.0.cast_signed())
+                .bind(id.number.cast_signed())
+                .bind(self.next_trace)
+                .bind(self.next_span)
+                .bind(self.next_event);
+        statement::run(db, query, |_| {}).await.map(drop)
     }
 
     /// The transaction is committed.
