@@ -37,7 +37,8 @@ pub struct DoorLedger {
 pub struct SinkLedger {
     /// The sink's name.
     pub name: String,
-    /// `running`, `closed` (it gave up or was shut down) or `failed` (it panicked).
+    /// `running`, `closed` (it gave up or was shut down) or `failed` (it panicked, or did not
+    /// end in time).
     pub state: SinkState,
     /// Signals that were for this sink.
     pub accepted: u64,
@@ -68,7 +69,7 @@ pub enum SinkState {
     Running,
     /// It was shut down, or gave up for good.
     Closed,
-    /// It panicked.
+    /// It panicked, or its thread did not end in time.
     Failed,
 }
 
@@ -110,6 +111,8 @@ pub(crate) struct SinkCounters {
 
 #[derive(Debug, Default)]
 struct Words {
+    /// The sink's thread outlived the pipeline: what it still says is not counted.
+    is_abandoned: bool,
     reasons: BTreeMap<String, u64>,
     last_error: Option<String>,
 }
@@ -124,6 +127,17 @@ pub(crate) const SPOOL_FAILED: &str = "spool failed";
 /// Different reasons remembered at most; further ones count as `other`.
 const MAX_REASONS: usize = 32;
 
+impl Words {
+    fn count(&mut self, signals: usize, reason: &str) {
+        if signals == 0 {
+            return;
+        }
+        let known = self.reasons.contains_key(reason) || self.reasons.len() < MAX_REASONS;
+        let reason = if known { reason } else { "other" };
+        *self.reasons.entry(reason.to_owned()).or_default() += signals as u64;
+    }
+}
+
 impl SinkCounters {
     pub(crate) fn new(name: &'static str) -> Self {
         Self { name, ..Self::default() }
@@ -134,24 +148,49 @@ impl SinkCounters {
     }
 
     pub(crate) fn deliver(&self, signals: usize) {
-        self.delivered.fetch_add(signals as u64, Ordering::Relaxed);
+        let words = self.words();
+        if !words.is_abandoned {
+            self.delivered.fetch_add(signals as u64, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn fail(&self, signals: usize, reason: &str) {
-        self.failed.fetch_add(signals as u64, Ordering::Relaxed);
-        self.count_reason(signals, reason);
+        self.lose(&self.failed, signals, reason);
+    }
+
+    fn lose(&self, counter: &AtomicU64, signals: usize, reason: &str) {
+        let mut words = self.words();
+        if !words.is_abandoned {
+            counter.fetch_add(signals as u64, Ordering::Relaxed);
+            words.count(signals, reason);
+        }
     }
 
     /// Counts delivered signals as failed after all.
     pub(crate) fn take_back(&self, signals: u64, reason: &str) {
+        let mut words = self.words();
+        if words.is_abandoned {
+            return;
+        }
         let taken = signals.min(self.delivered.load(Ordering::Relaxed));
         self.delivered.fetch_sub(taken, Ordering::Relaxed);
-        self.fail(usize::try_from(taken).unwrap_or(usize::MAX), reason);
+        self.failed.fetch_add(taken, Ordering::Relaxed);
+        words.count(usize::try_from(taken).unwrap_or(usize::MAX), reason);
     }
 
     pub(crate) fn drop_signals(&self, signals: usize, reason: &str) {
-        self.dropped.fetch_add(signals as u64, Ordering::Relaxed);
-        self.count_reason(signals, reason);
+        self.lose(&self.dropped, signals, reason);
+    }
+
+    /// Counts what is pending in memory as dropped, and nothing more: the sink's thread did not end in time.
+    pub(crate) fn abandon(&self, reason: &str) {
+        let mut words = self.words();
+        let left = self.pending_in_memory();
+        self.dropped.fetch_add(left, Ordering::Relaxed);
+        words.count(usize::try_from(left).unwrap_or(usize::MAX), reason);
+        words.last_error.get_or_insert_with(|| "its thread did not end in time".to_owned());
+        self.state.store(SinkState::Failed as u8, Ordering::Relaxed);
+        words.is_abandoned = true;
     }
 
     pub(crate) fn retry(&self) {
@@ -183,7 +222,10 @@ impl SinkCounters {
     }
 
     pub(crate) fn set_state(&self, state: SinkState) {
-        self.state.store(state as u8, Ordering::Relaxed);
+        let words = self.words();
+        if !words.is_abandoned {
+            self.state.store(state as u8, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn state(&self) -> SinkState {
@@ -195,7 +237,10 @@ impl SinkCounters {
     }
 
     pub(crate) fn set_error(&self, error: String) {
-        self.words().last_error = Some(error);
+        let mut words = self.words();
+        if !words.is_abandoned {
+            words.last_error = Some(error);
+        }
     }
 
     pub(crate) fn pending(&self) -> u64 {
@@ -207,16 +252,6 @@ impl SinkCounters {
 
     fn words(&self) -> std::sync::MutexGuard<'_, Words> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn count_reason(&self, signals: usize, reason: &str) {
-        if signals == 0 {
-            return;
-        }
-        let mut words = self.words();
-        let known = words.reasons.contains_key(reason) || words.reasons.len() < MAX_REASONS;
-        let reason = if known { reason } else { "other" };
-        *words.reasons.entry(reason.to_owned()).or_default() += signals as u64;
     }
 
     pub(crate) fn read(&self) -> SinkLedger {

@@ -23,6 +23,7 @@
 pub mod assembler;
 mod clock;
 mod config;
+mod contained;
 mod context;
 mod deadline;
 mod engine;

@@ -1,19 +1,18 @@
 //! Owns the threads: starts them, ends them.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, mpsc as std_mpsc};
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt as _;
 use telemetry_core::{
     BuiltSink, Recovered, RunId, SignalSet, Sink, SinkContext, SinkEntry, SinkError, SinkOptions, TraceStore,
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::assembler::{Assembler, AssemblerCounts};
+use crate::contained::Contained;
 use crate::engine::{Engine, Outlet};
-use crate::error::{StartError, StartFailure, panic_text};
+use crate::error::{StartError, StartFailure};
 use crate::lane::Gate;
 use crate::ledger::{Ledger, SinkCounters};
 use crate::lost::LostChunks;
@@ -134,8 +133,9 @@ impl Pipeline {
         } else {
             // Dropping `ready` tells the threads to shut their sinks down; wait for them.
             let threads: Vec<_> = ready.into_iter().map(|(starting, _)| starting.thread).collect();
+            let deadline = Instant::now() + DROP_WITHIN;
             for thread in threads {
-                thread.wait(Instant::now() + DROP_WITHIN);
+                thread.wait(deadline);
             }
             Err(StartError { failures })
         }
@@ -234,8 +234,7 @@ impl Pipeline {
         let abandoned: Vec<String> = late.map(|worker| worker.name.to_owned()).collect();
         for sink in &self.shared.sinks {
             if abandoned.iter().any(|name| name == sink.name) {
-                let left = usize::try_from(sink.pending_in_memory()).unwrap_or(usize::MAX);
-                sink.drop_signals(left, "shutdown");
+                sink.abandon("shutdown");
             }
         }
         ShutdownReport { abandoned, ledger: self.telemetry().ledger() }
@@ -291,15 +290,14 @@ async fn live(
     report: &std_mpsc::SyncSender<Result<Built, StartFailure>>,
     wait_for_go: std_mpsc::Receiver<Go>,
 ) {
-    let built = AssertUnwindSafe((spec.entry.build)(&spec.context)).catch_unwind().await;
-    let built = match built {
+    let built = match Contained::new(async { (spec.entry.build)(&spec.context).await }).await {
         Ok(Ok(built)) => built,
         Ok(Err(error)) => {
             let _ = report.try_send(Err(StartFailure::Build(error)));
             return;
         }
         Err(panic) => {
-            let _ = report.try_send(Err(StartFailure::Panicked(panic_text(&*panic))));
+            let _ = report.try_send(Err(StartFailure::Panicked(panic)));
             return;
         }
     };
@@ -351,7 +349,8 @@ fn take_over(spool: Spool, lost: u64, counters: &SinkCounters) -> Spool {
 }
 
 async fn close_unused(name: &str, sink: Box<dyn Sink>) {
-    if let Err(error) = sink.shutdown().await {
-        tracing::warn!(sink = name, error = error.full_text(), "closing the sink failed");
+    let closed = Contained::new(async { sink.shutdown().await.map_err(|error| error.full_text()) }).await;
+    if let Err(error) = closed.flatten() {
+        tracing::warn!(sink = name, error, "closing the sink failed");
     }
 }

@@ -1,16 +1,14 @@
 //! Offers batches to the sink, and counts what becomes of them.
 
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use rand::RngExt as _;
 use telemetry_core::{Action, Batch, BatchId, SignalSet, Sink, SinkError, SinkOptions, Written};
 use tokio::time::Instant;
 
-use crate::error::panic_text;
+use crate::contained::{Contained, contained};
 use crate::ledger::{SinkCounters, SinkState};
 use crate::worker::GiveUpAt;
 use crate::worker::work::Load;
@@ -19,6 +17,9 @@ use crate::worker::work::Load;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 /// Longest wait before a retry that the destination did not ask for.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// Longest wait where what was asked for is beyond all clocks.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
 /// The sink and whoever talks to it.
 pub(super) struct Courier {
@@ -44,9 +45,28 @@ pub(super) enum Settled {
 
 /// How a call of the sink ended.
 enum Outcome<T> {
-    Done(Result<T, SinkError>),
+    Done(Result<T, Failure>),
     TimedOut(Duration),
     Panicked(String),
+}
+
+/// What the worker keeps of a [`SinkError`]. What an error says and how it is dropped is the sink's code, too.
+struct Failure {
+    action: Action,
+    stored: usize,
+    taken_back: u64,
+    text: String,
+}
+
+impl From<SinkError> for Failure {
+    fn from(error: SinkError) -> Self {
+        Self {
+            action: error.action(),
+            stored: error.stored_signals(),
+            taken_back: error.taken_back(),
+            text: error.full_text(),
+        }
+    }
 }
 
 impl Courier {
@@ -78,31 +98,33 @@ impl Courier {
                 return Settled::Lost;
             };
             let limit = self.options.write_timeout;
-            let error = match guarded(limit, sink.write(&batch)).await {
-                Outcome::Done(Ok(written)) => {
-                    self.settle(&batch, &written);
-                    if troubled {
-                        tracing::info!(sink = self.counters.name, "the sink delivers again");
+            let Failure { action, stored, text, .. } =
+                match guarded(limit, async { sink.write(&batch).await }).await {
+                    Outcome::Done(Ok(written)) => {
+                        self.settle(&batch, &written);
+                        if troubled {
+                            tracing::info!(sink = self.counters.name, "the sink delivers again");
+                        }
+                        // Nobody knows which submission the part is of that a store does not keep.
+                        let is_kept = !self.is_store || written.rejected == 0;
+                        return if is_kept { Settled::Delivered } else { Settled::Lost };
                     }
-                    // Nobody knows which submission the part is of that a store does not keep.
-                    let is_kept = !self.is_store || written.rejected == 0;
-                    return if is_kept { Settled::Delivered } else { Settled::Lost };
-                }
-                Outcome::Done(Err(error)) => error,
-                Outcome::TimedOut(after) => SinkError::retry(format!("no answer within {after:?}")),
-                Outcome::Panicked(text) => {
-                    self.counters.fail(batch.len(), "panic");
-                    self.end_sink(SinkState::Failed, format!("the sink panicked: {text}"));
-                    return Settled::Lost;
-                }
-            };
-            let stored = error.stored_signals().min(batch.len());
+                    Outcome::Done(Err(error)) => error,
+                    Outcome::TimedOut(after) => {
+                        SinkError::retry(format!("no answer within {after:?}")).into()
+                    }
+                    Outcome::Panicked(text) => {
+                        self.counters.fail(batch.len(), "panic");
+                        self.end_sink(SinkState::Failed, format!("the sink panicked: {text}"));
+                        return Settled::Lost;
+                    }
+                };
+            let stored = stored.min(batch.len());
             self.counters.deliver(stored);
             load.settled.set(load.settled.get() + stored);
             let left = batch.len() - stored;
-            let text = error.full_text();
             self.counters.set_error(text.clone());
-            match error.action() {
+            match action {
                 Action::Reject => {
                     tracing::warn!(
                         sink = self.counters.name,
@@ -155,7 +177,8 @@ impl Courier {
 
     /// Waits before a retry; `false` when a shutdown leaves no time for one.
     async fn may_wait(&mut self, wait: Duration) -> bool {
-        let wake_at = Instant::now() + wait;
+        // An hour, should the destination name a time that no clock can show.
+        let wake_at = Instant::now().checked_add(wait).unwrap_or_else(|| Instant::now() + LONGEST_WAIT);
         loop {
             // While shutting down a retry comes sooner: there may be no later.
             let give_up_at = *self.give_up_at.borrow_and_update();
@@ -175,7 +198,7 @@ impl Courier {
     pub(super) async fn flush(&mut self) -> Result<(), String> {
         let Some(sink) = &mut self.sink else { return Err("the sink is closed".to_owned()) };
         let flushed = tokio::select! {
-            flushed = guarded(self.options.write_timeout, sink.flush()) => flushed,
+            flushed = guarded(self.options.write_timeout, async { sink.flush().await }) => flushed,
             // What is dropped here the sink tries again when it is shut down. A store's statement would
             // run on and stand in its own way.
             () = is_over(&mut self.give_up_at), if !self.is_store => {
@@ -183,7 +206,7 @@ impl Courier {
             }
         };
         match flushed {
-            Outcome::Done(outcome) => outcome.map_err(|error| error.full_text()),
+            Outcome::Done(outcome) => outcome.map_err(|error| error.text),
             Outcome::TimedOut(after) => Err(format!("no answer within {after:?}")),
             Outcome::Panicked(text) => {
                 let text = format!("the sink panicked: {text}");
@@ -197,18 +220,20 @@ impl Courier {
         tracing::error!(sink = self.counters.name, error = why, "the sink has ended");
         self.counters.set_error(why);
         self.counters.set_state(state);
-        self.sink = None;
+        let sink = self.sink.take();
+        if let Err(panic) = contained(|| drop(sink)) {
+            tracing::error!(sink = self.counters.name, panic, "the sink panicked while it was dropped");
+        }
     }
 
     pub(super) async fn shut_down(&mut self) {
         let Some(sink) = self.sink.take() else { return };
-        match guarded(None, sink.shutdown()).await {
+        match guarded(None, async { sink.shutdown().await }).await {
             Outcome::Done(Ok(())) => self.counters.set_state(SinkState::Closed),
             Outcome::Done(Err(error)) => {
-                let text = error.full_text();
                 self.counters.set_state(SinkState::Closed);
-                self.counters.take_back(error.taken_back(), &text);
-                self.counters.set_error(text);
+                self.counters.take_back(error.taken_back, &error.text);
+                self.counters.set_error(error.text);
             }
             Outcome::TimedOut(_) => self.counters.set_state(SinkState::Failed),
             Outcome::Panicked(text) => {
@@ -235,7 +260,7 @@ pub(super) async fn is_over(give_up_at: &mut GiveUpAt) {
 
 /// Runs a call of the sink with its limit, and keeps its panic from the worker.
 async fn guarded<T>(limit: Option<Duration>, call: impl Future<Output = Result<T, SinkError>>) -> Outcome<T> {
-    let call = AssertUnwindSafe(call).catch_unwind();
+    let call = Contained::new(async { call.await.map_err(Failure::from) });
     let done = match limit {
         None => call.await,
         Some(limit) => match tokio::time::timeout(limit, call).await {
@@ -245,6 +270,6 @@ async fn guarded<T>(limit: Option<Duration>, call: impl Future<Output = Result<T
     };
     match done {
         Ok(result) => Outcome::Done(result),
-        Err(panic) => Outcome::Panicked(panic_text(&*panic)),
+        Err(panic) => Outcome::Panicked(panic),
     }
 }

@@ -77,7 +77,7 @@ impl Intake {
             full_bytes: options.queue_bytes / 2,
             counters,
             interest,
-            batch_signals: options.batch_signals,
+            batch_signals: options.batch_signals.max(1),
             batch_age: options.batch_age,
         }
     }
@@ -123,7 +123,8 @@ impl Intake {
 
     /// Collects a batch, from what is in memory already or comes before the batch is too old.
     async fn gather(&mut self, first: Delivery) -> Vec<Delivery> {
-        let ready_at = Instant::now() + self.batch_age;
+        // Beyond all clocks: the batch waits until it is full.
+        let ready_at = Instant::now().checked_add(self.batch_age);
         let mut signals = first.signals;
         let mut has_ack = !first.acks.is_empty();
         let mut deliveries = vec![first];
@@ -132,7 +133,10 @@ impl Intake {
                 Ok(message) => Some(message),
                 // With a receipt inside nobody should wait for the batch to fill.
                 Err(_) if has_ack || self.batch_age.is_zero() => None,
-                Err(_) => tokio::time::timeout_at(ready_at, self.queue.recv()).await.ok().flatten(),
+                Err(_) => match ready_at {
+                    Some(at) => tokio::time::timeout_at(at, self.queue.recv()).await.ok().flatten(),
+                    None => self.queue.recv().await,
+                },
             };
             match message {
                 Some(Message::Delivery(delivery)) => {
