@@ -63,6 +63,7 @@ mod client;
 mod config;
 mod convert;
 mod error;
+mod exporter;
 mod log;
 mod metric;
 mod requests;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::{AnyValue, LogRecord as _, Logger as _, LoggerProvider as _, Severity};
-use opentelemetry_otlp::{LogExporter, Protocol, RetryPolicy, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::LogExporter;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord, SdkLogger, SdkLoggerProvider};
 use telemetry_core::{
     Batch, BoxFuture, BuiltSink, LogBody, LogRecord, Signal, SignalSet, Sink, SinkContext, SinkEntry,
@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::config::{Config, Endpoint, KEYS, Lookup, SignalKind};
 use crate::convert::{RECORD_BYTES, any_value, attributes_bytes, key, own_scope, span_id, trace_id};
 use crate::error::judge;
+use crate::exporter::over_http;
 use crate::requests::{Limits, Refusals, Requests};
 use crate::resource::Resources;
 
@@ -34,17 +35,7 @@ fn build(context: &SinkContext) -> BoxFuture<'_, Result<BuiltSink, SinkError>> {
 pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<BuiltSink, SinkError> {
     let config = Config::read(&context.options, lookup, SignalKind::Logs).map_err(crate::unusable_options)?;
     let client = Client::new(&config)?;
-    let mut exporter = LogExporter::builder()
-        .with_http()
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(config.endpoint.full_url())
-        .with_timeout(config.timeout)
-        .with_http_client(client.clone())
-        // The worker's retry is the only one.
-        .with_retry_policy(RetryPolicy::disabled());
-    if let Some(compression) = config.compression.of_exporter() {
-        exporter = exporter.with_compression(compression);
-    }
+    let exporter = over_http(LogExporter::builder().with_http(), &config, &client);
     let sink = LogSink {
         exporter: exporter.build().map_err(crate::no_exporter)?,
         client,

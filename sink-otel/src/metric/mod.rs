@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use opentelemetry_otlp::{MetricExporter, Protocol, RetryPolicy, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::MetricExporter;
 use telemetry_core::{
     Batch, BoxFuture, BuiltSink, Signal, SignalSet, Sink, SinkContext, SinkEntry, SinkError, Written,
 };
@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::client::Client;
 use crate::config::{Config, Lookup, METRIC_KEYS, MetricConfig, SignalKind};
+use crate::exporter::over_http;
 use crate::metric::export::{Exporting, Shared};
 use crate::resource::Resources;
 
@@ -46,17 +47,7 @@ pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<Bu
         Config::read(&context.options, lookup, SignalKind::Metrics).map_err(crate::unusable_options)?;
     let metric_config = MetricConfig::read(&context.options, lookup).map_err(crate::unusable_options)?;
     let client = Client::new(&config)?;
-    let mut exporter = MetricExporter::builder()
-        .with_http()
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(config.endpoint.full_url())
-        .with_timeout(config.timeout)
-        .with_http_client(client.clone())
-        // What is not delivered goes with the next export.
-        .with_retry_policy(RetryPolicy::disabled());
-    if let Some(compression) = config.compression.of_exporter() {
-        exporter = exporter.with_compression(compression);
-    }
+    let exporter = over_http(MetricExporter::builder().with_http(), &config, &client);
     let exporter =
         exporter.with_temporality(metric_config.temporality).build().map_err(crate::no_exporter)?;
     let interval = metric_config.interval;

@@ -3,15 +3,16 @@
 mod convert;
 
 use async_trait::async_trait;
-use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::trace::SpanExporter as _;
 use telemetry_core::{
     Batch, BoxFuture, BuiltSink, Signal, SignalSet, Sink, SinkContext, SinkEntry, SinkError, Span, Written,
 };
 
 use crate::client::Client;
-use crate::config::{Compression, Config, Endpoint, KEYS, Lookup, SignalKind};
+use crate::config::{Config, Endpoint, KEYS, Lookup, SignalKind};
 use crate::error::judge;
+use crate::exporter::over_http;
 use crate::requests::{Limits, Refusals, Requests};
 use crate::resource::Resources;
 
@@ -33,17 +34,7 @@ pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<Bu
     let config =
         Config::read(&context.options, lookup, SignalKind::Traces).map_err(crate::unusable_options)?;
     let client = Client::new(&config)?;
-    let mut exporter = SpanExporter::builder()
-        .with_http()
-        .with_protocol(Protocol::HttpBinary)
-        .with_endpoint(config.endpoint.full_url())
-        .with_timeout(config.timeout)
-        .with_http_client(client.clone())
-        // The worker's retry is the only one.
-        .with_retry_policy(RetryPolicy::disabled());
-    if let Some(compression) = config.compression.of_exporter() {
-        exporter = exporter.with_compression(compression);
-    }
+    let exporter = over_http(SpanExporter::builder().with_http(), &config, &client);
     let sink = TraceSink {
         exporter: exporter.build().map_err(crate::no_exporter)?,
         client,
@@ -53,17 +44,6 @@ pub(crate) fn build_with(context: &SinkContext, lookup: Lookup<'_>) -> Result<Bu
         untold: Refusals::default(),
     };
     Ok(BuiltSink::new(sink, SignalSet::SPAN_ENDED).with_options(config.worker))
-}
-
-impl Compression {
-    /// The exporter's name for it.
-    pub(crate) const fn of_exporter(self) -> Option<opentelemetry_otlp::Compression> {
-        match self {
-            Self::None => None,
-            Self::Gzip => Some(opentelemetry_otlp::Compression::Gzip),
-            Self::Zstd => Some(opentelemetry_otlp::Compression::Zstd),
-        }
-    }
 }
 
 /// No `Debug`, like its siblings: the exporter would show the environment's headers.
