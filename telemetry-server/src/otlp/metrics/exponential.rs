@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use telemetry_core::{MetricKind, MetricPoint, MetricValue, Timestamp};
 
 use super::Series;
-use super::histogram::{count_value, finite};
+use super::histogram::{bound, count_value, finite};
 
 /// Observations, how many fell into each bucket: number `i` holds those above `base^i` and up to
 /// `base^(i+1)`, where the base is 2^(2^-scale).
@@ -63,15 +63,28 @@ impl Exponential {
         Self { scale: self.scale.min(scale), positive, negative, ..self.clone() }
     }
 
+    /// The same observations, of which those up to `threshold` are in the zero bucket.
+    fn with_zero_up_to(mut self, threshold: f64) -> Self {
+        let (scale, mut zero_count) = (self.scale, self.zero_count);
+        for side in [&mut self.positive, &mut self.negative] {
+            side.retain(|&place, count| {
+                let is_above = power(scale, i64::from(place) + 1) > threshold;
+                zero_count = zero_count.saturating_add(if is_above { 0 } else { *count });
+                is_above
+            });
+        }
+        Self { zero_count, ..self }
+    }
+
     /// The difference, in the wider buckets of the two; `None` after a reset.
     pub(super) fn since(&self, before: &Self) -> Option<Self> {
         let scale = self.scale.min(before.scale);
-        let (now, before) = (self.at_scale(scale), before.at_scale(scale));
+        let (now, before) =
+            (self.at_scale(scale), before.at_scale(scale).with_zero_up_to(self.zero_threshold));
         Some(Self {
             count: now.count.checked_sub(before.count)?,
             sum: now.sum.map(|sum| sum - before.sum.unwrap_or(0.0)).filter(|sum| sum.is_finite()),
             scale,
-            // A wider zero bucket takes in what lay beside it.
             zero_count: now.zero_count.checked_sub(before.zero_count)?,
             zero_threshold: now.zero_threshold,
             positive: difference(&now.positive, &before.positive)?,
@@ -103,14 +116,15 @@ impl Exponential {
 
     /// `base^place`.
     fn bound(&self, place: i64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "places of buckets have 33 bits")]
-        let place = place as f64;
-        (place * f64::from(-self.scale).exp2()).exp2()
+        power(self.scale, place)
     }
 }
 
-fn bound(bound: f64) -> String {
-    if bound == f64::INFINITY { "+Inf".to_owned() } else { bound.to_string() }
+/// `base^place` of a scale.
+fn power(scale: i32, place: i64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "places of buckets have 33 bits")]
+    let place = place as f64;
+    (place * f64::from(-scale).exp2()).exp2()
 }
 
 fn buckets(buckets: Option<&Buckets>) -> Result<BTreeMap<i32, u64>, String> {
@@ -152,6 +166,14 @@ mod tests {
         let (before, now) = (exponential(1, 0, &[1, 2, 3]), exponential(0, 0, &[4, 3]));
         assert_eq!(now.since(&before), Some(exponential(0, 0, &[1])));
         assert_eq!(exponential(0, 0, &[1]).since(&now), None, "a reset");
+    }
+
+    #[test]
+    fn a_wider_zero_bucket_is_no_reset() {
+        let before = exponential(0, -4, &[2, 0, 0, 0, 1]);
+        let now = Exponential { count: 4, zero_count: 2, zero_threshold: 0.5, ..exponential(0, 0, &[2]) };
+        let added = Exponential { zero_threshold: 0.5, ..exponential(0, 0, &[1]) };
+        assert_eq!(now.since(&before), Some(added));
     }
 
     #[test]

@@ -30,6 +30,16 @@ pub(super) fn count_value(count: u64) -> MetricValue {
     i64::try_from(count).map_or(MetricValue::Float(count as f64), MetricValue::Int)
 }
 
+/// The bound of a bucket as a label, written as Prometheus does.
+pub(super) fn bound(bound: f64) -> String {
+    match bound {
+        f64::INFINITY => "+Inf".to_owned(),
+        f64::NEG_INFINITY => "-Inf".to_owned(),
+        // Without the sign of a negative zero.
+        bound => (bound + 0.0).to_string(),
+    }
+}
+
 impl Histogram {
     pub(super) fn of(point: &HistogramDataPoint) -> Result<Self, String> {
         let (bounds, buckets) = (&point.explicit_bounds, &point.bucket_counts);
@@ -39,8 +49,14 @@ impl Histogram {
         if bounds.iter().any(|bound| bound.is_nan()) || !bounds.is_sorted_by(|a, b| a < b) {
             return Err("the bounds do not rise".into());
         }
-        let bounds = if buckets.is_empty() { Vec::new() } else { bounds.clone() };
-        Ok(Self { count: point.count, sum: finite(point.sum)?, bounds, buckets: buckets.clone() })
+        let (mut bounds, mut buckets) =
+            if buckets.is_empty() { (Vec::new(), Vec::new()) } else { (bounds.clone(), buckets.clone()) };
+        if bounds.pop_if(|bound| *bound == f64::INFINITY).is_some() {
+            // The last bucket has this bound anyway: above it there is nothing.
+            let above = buckets.pop().unwrap_or_default();
+            buckets.last_mut().into_iter().for_each(|last| *last = last.saturating_add(above));
+        }
+        Ok(Self { count: point.count, sum: finite(point.sum)?, bounds, buckets })
     }
 
     pub(super) fn without_buckets(count: u64, sum: f64) -> Result<Self, String> {
@@ -74,7 +90,7 @@ impl Histogram {
         for (place, count) in self.buckets.iter().enumerate() {
             below = below.saturating_add(*count);
             if below > 0 {
-                let le = self.bounds.get(place).map_or_else(|| "+Inf".to_owned(), ToString::to_string);
+                let le = bound(self.bounds.get(place).copied().unwrap_or(f64::INFINITY));
                 points.push(point("_bucket", Some(le), count_value(below)));
             }
         }
@@ -100,6 +116,19 @@ mod tests {
         let (before, now) = (histogram([1, 0, 2], 5.0), histogram([1, 3, 2], 6.5));
         assert_eq!(now.since(&before), Some(histogram([0, 3, 0], 1.5)));
         assert_eq!(before.since(&now), None, "a reset");
+    }
+
+    #[test]
+    fn a_last_bound_of_infinity_is_the_one_that_is_there_anyway() {
+        let point = HistogramDataPoint {
+            explicit_bounds: vec![0.1, 1.0, f64::INFINITY],
+            bucket_counts: vec![1, 2, 3, 4],
+            count: 10,
+            sum: Some(5.0),
+            ..HistogramDataPoint::default()
+        };
+        assert_eq!(Histogram::of(&point), Ok(histogram([1, 2, 7], 5.0)));
+        assert_eq!([f64::INFINITY, f64::NEG_INFINITY, -0.0, 2.5].map(bound), ["+Inf", "-Inf", "0", "2.5"]);
     }
 
     #[test]
