@@ -81,8 +81,21 @@ impl fmt::Display for ApiError {
     }
 }
 
+/// The sentence of an error, kept beside its answer for routes that answer in a form of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Detail(pub(crate) String);
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let detail = Detail(self.to_string());
+        let mut response = self.into_json();
+        response.extensions_mut().insert(detail);
+        response
+    }
+}
+
+impl ApiError {
+    fn into_json(self) -> Response {
         match self {
             Self::Invalid(problems) => {
                 let body = json!({"error": {"detail": {"errors": problems}}});

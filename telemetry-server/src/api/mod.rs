@@ -60,6 +60,7 @@ pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
         })
         .layer(DefaultBodyLimit::max(settings.limits.max_body_bytes))
         .layer(middleware::from_fn_with_state(state.clone(), http::admit))
+        .layer(middleware::from_fn(otlp::answer_in_kind))
         .layer(middleware::from_fn(trace_header::add))
         .with_state(state)
 }

@@ -2,9 +2,10 @@
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::post;
 use telemetry_core::Timestamp;
@@ -22,6 +23,18 @@ pub(super) fn routes() -> Router<AppState> {
         .route("/v1/traces", post(traces))
         .route("/v1/metrics", post(metrics))
         .route("/v1/logs", post(logs))
+}
+
+/// Errors of the layers around the routes, in the encoding of the request.
+pub(super) async fn answer_in_kind(request: Request, next: Next) -> Response {
+    let is_otlp = request.method() == Method::POST
+        && matches!(request.uri().path(), "/v1/traces" | "/v1/metrics" | "/v1/logs");
+    let encoding = is_otlp.then(|| Encoding::of(request.headers()).unwrap_or(Encoding::Json));
+    let response = next.run(request).await;
+    match encoding {
+        Some(encoding) => otlp::in_kind(encoding, response),
+        None => response,
+    }
 }
 
 /// The body as received, or why it was not.

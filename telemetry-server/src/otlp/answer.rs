@@ -6,7 +6,7 @@ use prost::Message;
 use serde_json::json;
 
 use super::{Encoding, Rejections};
-use crate::error::ApiError;
+use crate::error::{ApiError, Detail};
 
 /// `ExportTraceServiceResponse`, `…Metrics…` and `…Logs…` alike: their fields differ in name only.
 #[derive(Clone, PartialEq, Message)]
@@ -55,20 +55,22 @@ pub(crate) fn accepted(encoding: Encoding, name: &str, rejected: &Rejections) ->
 
 /// The request was not stored.
 pub(crate) fn refused(encoding: Encoding, error: ApiError) -> Response {
-    let message = error.to_string();
-    // Retry-After and the like are those of any other route.
-    let response = error.into_response();
-    let status = response.status();
-    let code = rpc_code(status);
+    in_kind(encoding, error.into_response())
+}
+
+/// An error of whatever layer in the encoding of the request; its headers, like Retry-After, are those
+/// of any other route. Anything else is left as it is.
+pub(crate) fn in_kind(encoding: Encoding, mut response: Response) -> Response {
+    let Some(Detail(message)) = response.extensions_mut().remove::<Detail>() else { return response };
+    let code = rpc_code(response.status());
     let body = match encoding {
         Encoding::Protobuf => Status { code, message }.encode_to_vec(),
         Encoding::Json => json!({"code": code, "message": message}).to_string().into_bytes(),
     };
-    let mut answer = with_body(status, encoding, body);
-    if let Some(retry_after) = response.headers().get(header::RETRY_AFTER) {
-        answer.headers_mut().insert(header::RETRY_AFTER, retry_after.clone());
-    }
-    answer
+    let (mut head, _) = response.into_parts();
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    Response::from_parts(head, body.into())
 }
 
 fn with_body(status: StatusCode, encoding: Encoding, body: Vec<u8>) -> Response {
@@ -82,6 +84,9 @@ fn rpc_code(status: StatusCode) -> i32 {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => 8,
         StatusCode::SERVICE_UNAVAILABLE => 14,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => 12,
+        StatusCode::UNAUTHORIZED => 16,
+        StatusCode::FORBIDDEN => 7,
+        StatusCode::REQUEST_TIMEOUT => 4,
         status if status.is_client_error() => 3,
         _ => 13,
     }

@@ -22,7 +22,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use telemetry_core::Timestamp;
 use telemetry_pipeline::Submission;
 
-pub(crate) use answer::{accepted, refused};
+pub(crate) use answer::{accepted, in_kind, refused};
 pub(crate) use body::{Compression, Encoding, Refusal};
 pub use dry_run::{OtlpEncoding, OtlpReading, OtlpSignal, read_otlp};
 pub(crate) use logs::read as read_logs;

@@ -9,6 +9,9 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message as _;
 use serde_json::json;
+use telemetry_core::{OptionValue, Options};
+use telemetry_server::{Limits, Settings, Tokens};
+use telemetry_testkit::MemoryStore;
 
 use crate::support::{JSON, PROTOBUF, Server, logs, metrics, spans};
 
@@ -200,6 +203,25 @@ async fn errors_come_in_the_encoding_of_the_request() {
     let answer = server.post("/v1/traces", JSON, b"{").await;
     assert_eq!((answer.status, answer.content_type()), (StatusCode::BAD_REQUEST, JSON));
     assert!(answer.json()["message"].as_str().unwrap().starts_with("the body is not JSON: "));
+}
+
+#[tokio::test]
+async fn errors_of_the_layers_before_the_receiver_come_in_its_encoding_too() {
+    let settings = Settings {
+        tokens: Tokens::from_options(&Options::from_pairs([("tokens", OptionValue::Text("hush".into()))]))
+            .unwrap(),
+        limits: Limits { max_body_bytes: 10, ..Limits::default() },
+        ..Settings::default()
+    };
+    let server = Server::over(&MemoryStore::new("the-server"), &settings);
+    let length = ("content-length", "11");
+    for (headers, status, code) in [(&[][..], 401, 16), (&[length], 413, 8)] {
+        let answer = server.send("/v1/traces", &[&[("content-type", PROTOBUF)], headers].concat(), b"").await;
+        assert_eq!((answer.status.as_u16(), answer.content_type()), (status, PROTOBUF));
+        assert_eq!(Status::decode(&answer.body[..]).unwrap().code, code);
+        let answer = server.send("/v1/logs", &[&[("content-type", JSON)], headers].concat(), b"{}").await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (status, &json!(code)));
+    }
 }
 
 #[tokio::test]
