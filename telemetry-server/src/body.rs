@@ -33,6 +33,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             let detail = "the content type must be application/json";
             return Err(ApiError::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail.into()));
         }
+        if let Some(encoding) = encoding(request.headers()) {
+            let detail =
+                format!("the content encoding `{encoding}` is not taken here; send the JSON as it is");
+            return Err(ApiError::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| refused(&rejection))?;
         if bytes.len() > 2 * MAX_VALUES && values(&bytes) > MAX_VALUES {
             let detail = format!("the body has more than {MAX_VALUES} values; send it in parts");
@@ -69,12 +74,22 @@ fn is_json(headers: &HeaderMap) -> bool {
         || media_type.to_ascii_lowercase().ends_with("+json")
 }
 
+/// How the body is encoded, if it is.
+fn encoding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let named = values.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
+    let mut encoded = named.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
+    encoded.next()
+}
+
 fn refused(rejection: &BytesRejection) -> ApiError {
     ApiError::Status(rejection.status(), rejection.body_text())
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
+
     use super::*;
 
     #[test]
@@ -83,6 +98,15 @@ mod tests {
             [("1", 1), ("[1,2,3]", 4), (r#"{"a":[],"b":"[,,{"}"#, 4), (r#"["\",,","\\",2]"#, 4), ("", 1)]
         {
             assert_eq!(values(json.as_bytes()), expected, "{json}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_compressed_body_is_told_that_it_can_t_be_read() {
+        for (encoding, status) in [("gzip", Some(415)), ("br", Some(415)), ("identity", None), ("", None)] {
+            let request = Request::post("/").header("content-encoding", encoding).body("1".into()).unwrap();
+            let refused = JsonBody::from_request(request, &()).await.err();
+            assert_eq!(refused.map(|error| error.into_response().status().as_u16()), status, "{encoding}");
         }
     }
 }
