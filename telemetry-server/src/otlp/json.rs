@@ -1,8 +1,9 @@
 //! Requests in JSON. Records are read one by one, so that a bad one costs none of its neighbours.
 //!
 //! `opentelemetry-proto` reads a record; before that [`tidy`] brings what protobuf's JSON mapping
-//! also allows into the one form which that crate reads: nulls are absent fields, numbers may be
-//! texts, enums may be names, an empty list may lack its `values`.
+//! also allows into the one form which that crate reads: nulls are absent fields, fields may have
+//! their names of protobuf, numbers may be texts, integers may be written as floats, bytes may be
+//! base64 of either alphabet, enums may be names, an empty list may lack its `values`.
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
@@ -156,56 +157,49 @@ fn metric(json: Json, rejected: &mut Rejections) -> Option<Metric> {
             data = Some((kind, found));
         }
     }
-    let data = data.and_then(|(kind, json)| match self::data(kind, json, rejected) {
-        Ok(data) => Some(data),
-        Err(error) => {
-            rejected.add(format!("{kind}: {error}"));
-            None
+    let (kind, data) = data?;
+    let points = data.get("dataPoints").and_then(Json::as_array).map_or(1, |points| points.len() as u64);
+    let mut bad = Vec::new();
+    let metric = read::<Metric>(Json::Object(object)).and_then(|metric| {
+        let data = self::data(kind, data, &mut bad).map_err(|error| format!("`{}`: {error}", metric.name))?;
+        Ok(Metric { data: Some(data), ..metric })
+    });
+    match metric {
+        Ok(metric) => {
+            for error in bad {
+                rejected.add(format!("metric `{}`: a data point is malformed: {error}", metric.name));
+            }
+            Some(metric)
         }
-    })?;
-    match read::<Metric>(Json::Object(object)) {
-        Ok(metric) => Some(Metric { data: Some(data), ..metric }),
         Err(error) => {
-            rejected.add_many(points(&data), error);
+            rejected.add_many(points, format!("metric {error}"));
             None
         }
     }
 }
 
-fn points(data: &metric::Data) -> u64 {
-    let count = match data {
-        metric::Data::Gauge(gauge) => gauge.data_points.len(),
-        metric::Data::Sum(sum) => sum.data_points.len(),
-        metric::Data::Histogram(histogram) => histogram.data_points.len(),
-        metric::Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
-        metric::Data::Summary(summary) => summary.data_points.len(),
-    };
-    count as u64
-}
-
-fn data(kind: &str, json: Json, rejected: &mut Rejections) -> Result<metric::Data, String> {
-    let Json::Object(mut object) = json else { return Err("no object".into()) };
+/// Reads the points one by one, and says what is wrong with those that are bad.
+fn data(kind: &str, json: Json, bad: &mut Vec<String>) -> Result<metric::Data, String> {
+    let Json::Object(mut object) = json else { return Err(format!("`{kind}` is no object")) };
     let points = list(&mut object, "dataPoints").map_err(|refusal| refusal.to_string())?;
     let rest = Json::Object(object);
     Ok(match kind {
-        "gauge" => metric::Data::Gauge(Gauge { data_points: each::<NumberDataPoint>(points, rejected) }),
-        "sum" => {
-            metric::Data::Sum(Sum { data_points: each::<NumberDataPoint>(points, rejected), ..read(rest)? })
-        }
+        "gauge" => metric::Data::Gauge(Gauge { data_points: each::<NumberDataPoint>(points, bad) }),
+        "sum" => metric::Data::Sum(Sum { data_points: each::<NumberDataPoint>(points, bad), ..read(rest)? }),
         "histogram" => metric::Data::Histogram(Histogram {
-            data_points: each::<HistogramDataPoint>(points, rejected),
+            data_points: each::<HistogramDataPoint>(points, bad),
             ..read(rest)?
         }),
         "exponentialHistogram" => metric::Data::ExponentialHistogram(ExponentialHistogram {
-            data_points: each::<ExponentialHistogramDataPoint>(points, rejected),
+            data_points: each::<ExponentialHistogramDataPoint>(points, bad),
             ..read(rest)?
         }),
-        _ => metric::Data::Summary(Summary { data_points: each::<SummaryDataPoint>(points, rejected) }),
+        _ => metric::Data::Summary(Summary { data_points: each::<SummaryDataPoint>(points, bad) }),
     })
 }
 
-fn each<P: DeserializeOwned>(points: Vec<Json>, rejected: &mut Rejections) -> Vec<P> {
-    points.into_iter().filter_map(|point| read(point).map_err(|error| rejected.add(error)).ok()).collect()
+fn each<P: DeserializeOwned>(points: Vec<Json>, bad: &mut Vec<String>) -> Vec<P> {
+    points.into_iter().filter_map(|point| read(point).map_err(|error| bad.push(error)).ok()).collect()
 }
 
 /// Fields that are numbers; protobuf's JSON mapping writes any of them as text, too.
@@ -230,7 +224,8 @@ fn tidy(json: &mut Json) {
     match json {
         Json::Array(items) => items.iter_mut().for_each(tidy),
         Json::Object(object) => {
-            object.retain(|_, value| !value.is_null());
+            name_as_json(object);
+            object.retain(|key, value| !is_nothing(key, value));
             for (key, value) in object.iter_mut() {
                 tidy_field(key, value);
                 tidy(value);
@@ -242,8 +237,60 @@ fn tidy(json: &mut Json) {
                 object.insert("stringValue".into(), text);
             }
         }
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+        Json::Number(number) => {
+            if let Some(whole) = whole(number) {
+                *number = whole.into();
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::String(_) => {}
     }
+}
+
+/// Fields that have their names of protobuf, as in `span_id`, get those of JSON.
+fn name_as_json(object: &mut Map<String, Json>) {
+    let other: Vec<String> = object.keys().filter(|key| key.contains('_')).cloned().collect();
+    for key in other {
+        let mut words = key.split('_');
+        let mut name = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            let mut letters = word.chars();
+            name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+            name.push_str(letters.as_str());
+        }
+        if let Some(value) = object.remove(&key) {
+            object.entry(name).or_insert(value);
+        }
+    }
+}
+
+/// What counts as absent: null; exemplars, which are not kept; extremes that are no number.
+fn is_nothing(key: &str, value: &Json) -> bool {
+    value.is_null()
+        || key == "exemplars"
+        || (matches!(key, "min" | "max") && matches!(value.as_str(), Some("NaN" | "Infinity" | "-Infinity")))
+}
+
+/// An integer that was written as a float: `1.0`, `1.7e18`.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    let float = number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0)?;
+    #[expect(clippy::cast_possible_truncation, reason = "a whole number within the range of i64")]
+    (float.abs() < 2_f64.powi(63) && !(float == 0.0 && float.is_sign_negative())).then_some(float as i64)
+}
+
+/// Base64 of either alphabet, padded or not, as padded base64 of the standard one.
+fn standard_base64(text: &str) -> String {
+    let digits = text.trim_end_matches('=').chars();
+    let mut standard: String = digits
+        .map(|digit| match digit {
+            '-' => '+',
+            '_' => '/',
+            other => other,
+        })
+        .collect();
+    while !standard.len().is_multiple_of(4) {
+        standard.push('=');
+    }
+    standard
 }
 
 fn tidy_field(key: &str, value: &mut Json) {
@@ -251,6 +298,7 @@ fn tidy_field(key: &str, value: &mut Json) {
         ("arrayValue" | "kvlistValue", Json::Object(list)) => {
             list.entry("values").or_insert_with(|| Json::Array(Vec::new()));
         }
+        ("bytesValue", Json::String(text)) => *text = standard_base64(text),
         ("explicitBounds", Json::Array(bounds)) => bounds.iter_mut().for_each(number),
         (key, Json::String(_)) if NUMBERS.contains(&key) => number(value),
         ("kind", Json::String(name)) => named(SpanKind::from_str_name(name).map(i32::from), value),

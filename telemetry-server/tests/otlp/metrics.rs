@@ -183,3 +183,32 @@ async fn a_point_that_means_nothing_is_rejected_with_its_reason() {
     let silent = json!([{"timeUnixNano": "9", "flags": 1}]);
     server.keeps("/v1/metrics", &sum(CUMULATIVE, true, &silent)).await;
 }
+
+#[tokio::test]
+async fn every_rejected_point_is_counted_and_its_metric_named() {
+    let server = Server::new();
+    let points = json!([{"asInt": "1"}, {"asInt": "2"}]);
+    let body = metrics(&json!([
+        {"gauge": {"dataPoints": points}},
+        {"name": "m", "sum": {"aggregationTemporality": "DAILY", "dataPoints": points}},
+        {"name": "n", "gauge": {"dataPoints": [{"asInt": "x"}, {"asInt": "3", "exemplars": [{"spanId": "?"}]}]}},
+    ]));
+    let answer = server.post("/v1/metrics", JSON, body.to_string().as_bytes()).await.json();
+    assert_eq!(answer["partialSuccess"]["rejectedDataPoints"], "5", "{answer}");
+    let reasons = answer["partialSuccess"]["errorMessage"].as_str().unwrap();
+    for metric in ["has no name", "`m`", "`n`"] {
+        assert!(reasons.contains(metric), "{metric}: {reasons}");
+    }
+    assert_eq!(server.values("n").await, [3.0]);
+}
+
+#[tokio::test]
+async fn extremes_that_are_no_number_cost_no_histogram() {
+    let server = Server::new();
+    let point = json!({"count": 2, "sum": 3, "min": "NaN", "max": "Infinity", "bucketCounts": [1, 1],
+        "explicitBounds": [1]});
+    let histogram = json!({"aggregationTemporality": DELTA, "dataPoints": [point]});
+    server.keeps("/v1/metrics", &metrics(&json!([{"name": "h", "histogram": histogram}]))).await;
+    assert_eq!(server.values("h_count").await, [2.0]);
+    assert!(server.values("h_min").await.is_empty());
+}

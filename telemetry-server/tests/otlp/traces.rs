@@ -179,3 +179,31 @@ async fn a_span_that_counts_as_many_dropped_as_it_can_does_no_harm() {
     let found = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();
     assert_eq!(found["attributes"].as_object().unwrap().len(), 10_000, "the limit of a span");
 }
+
+#[tokio::test]
+async fn json_with_the_field_names_of_protobuf_is_read() {
+    let server = Server::new();
+    let span = json!({"trace_id": TRACE, "span_id": CHILD, "parent_span_id": ROOT, "name": "chat",
+        "start_time_unix_nano": "1", "end_time_unix_nano": "2",
+        "attributes": [{"key": "gen_ai.system_name", "value": {"string_value": "x"}}]});
+    server.keeps("/v1/traces", &json!({"resource_spans": [{"scope_spans": [{"spans": [span]}]}]})).await;
+    let span = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();
+    assert_eq!(span["parent_span_id"], ROOT);
+    assert_eq!(span["attributes"], json!({"gen_ai.system_name": "x"}));
+}
+
+#[tokio::test]
+async fn json_may_write_integers_as_floats_and_bytes_in_either_base64() {
+    let server = Server::new();
+    let mut span = everything();
+    (span["startTimeUnixNano"], span["endTimeUnixNano"]) = (json!(1.7e18), json!(1.7e18));
+    span["attributes"] = json!([
+        {"key": "int", "value": {"intValue": 3.0}}, {"key": "float", "value": {"doubleValue": 3.0}},
+        {"key": "-0", "value": {"doubleValue": -0.0}}, {"key": "url", "value": {"bytesValue": "-_8"}},
+    ]);
+    server.keeps("/v1/traces", &spans(&json!([span]))).await;
+    let span = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();
+    assert_eq!(span["start_time"], "2023-11-14T22:13:20Z");
+    let of = |key: &str| span["attributes"][key].to_string();
+    assert_eq!(["int", "float", "-0", "url"].map(of), ["3", "3.0", "-0.0", r#""+/8=""#]);
+}

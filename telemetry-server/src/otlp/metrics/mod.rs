@@ -138,6 +138,18 @@ impl Temporality {
     }
 }
 
+/// How many points a metric has.
+fn count(data: &metric::Data) -> u64 {
+    let count = match data {
+        metric::Data::Gauge(gauge) => gauge.data_points.len(),
+        metric::Data::Sum(sum) => sum.data_points.len(),
+        metric::Data::Histogram(histogram) => histogram.data_points.len(),
+        metric::Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
+        metric::Data::Summary(summary) => summary.data_points.len(),
+    };
+    count as u64
+}
+
 const fn has_no_value(flags: u32) -> bool {
     flags & DataPointFlags::NoRecordedValueMask as u32 != 0
 }
@@ -158,12 +170,12 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn metric(&mut self, metric: Metric) {
         let Metric { name, unit, data, .. } = metric;
-        if name.is_empty() {
-            return self.rejected.add("a metric has no name");
-        }
         let Some(data) = data else {
             return self.rejected.add(format!("metric `{name}` has no data"));
         };
+        if name.is_empty() {
+            return self.rejected.add_many(count(&data), "a metric has no name");
+        }
         match data {
             metric::Data::Gauge(gauge) => {
                 self.each(&name, gauge.data_points, |this, point| {
