@@ -58,9 +58,13 @@ impl SharedDatabase {
                 "integer" => row.get_unchecked::<i64, _>(4).into(),
                 _ => row.get_unchecked::<f64, _>(4).into(),
             };
-            let key = SpanKey::new(text(6).parse().unwrap(), text(7).parse().unwrap());
+            let context = match (text(6).parse(), text(7).parse()) {
+                (Ok(trace), Ok(span)) => EventContext::Span(SpanKey::new(trace, span)),
+                (Ok(trace), Err(_)) => EventContext::Trace(trace),
+                (Err(_), _) => EventContext::None,
+            };
             MetricPoint {
-                context: EventContext::Span(key),
+                context,
                 timestamp: text(3).parse().unwrap(),
                 name: Text::Owned(text(0)),
                 value,

@@ -15,7 +15,8 @@ use super::trial::{Compare, Trial};
 use crate::signals::{child, end_waiting, ended, key, log, metric_point, open_span, started};
 use crate::{Harness, SERVICE_NAME};
 
-/// C10 independence: two sinks with options of their own, written to in turn, each deliver their own.
+/// C10 independence: two sinks with options of their own, written to in turn, each deliver their own, also
+/// what is the same.
 ///
 /// # Errors
 ///
@@ -24,6 +25,7 @@ pub async fn c10_independence<H: Harness>() -> Verdict {
     let mut one = Trial::<H>::start().await?;
     let mut other = Trial::<H>::start().await?;
     one.write(families(0..5)).await?;
+    other.write(families(0..5)).await?;
     other.write(families(100..105)).await?;
     one.write(families(5..10)).await?;
     one.finish(Compare::Exactly).await.map_err(|why| format!("the one: {why}"))?;

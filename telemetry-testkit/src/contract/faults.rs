@@ -12,7 +12,9 @@ use super::material::{families, family};
 use super::trial::{Compare, Trial};
 use crate::Harness;
 
-/// C8 cancel: a write that is dropped at any await leaves the sink usable, and the batch may come again.
+/// C8 cancel: a write that is dropped at any await leaves the sink usable, and the batch may come again; to
+/// a store, without doubling anything. What was written before is there also when nothing follows but
+/// the shutdown.
 ///
 /// # Errors
 ///
@@ -33,7 +35,20 @@ pub async fn c8_cancel<H: Harness>() -> Verdict {
             })?;
         }
     }
-    trial.finish(Compare::AtLeastOnce).await
+    let is_store = trial.driver.store().is_some();
+    trial.finish(if is_store { Compare::Exactly } else { Compare::AtLeastOnce }).await?;
+    // A shutdown that never flushes is another clause.
+    if shut_down_after::<H>(0).await.is_ok() { shut_down_after::<H>(1).await } else { Ok(()) }
+}
+
+/// What was written is there after a write that was dropped at this poll, and a shutdown; 0 is no write.
+async fn shut_down_after<H: Harness>(polls: u32) -> Verdict {
+    let mut trial = Trial::<H>::start().await?;
+    trial.write(families(0..3)).await?;
+    if polls > 0 {
+        let _ = poll_times(polls, trial.driver.write(families(3..6))).await;
+    }
+    trial.shut_down_and_compare(Compare::AtLeastOnce).await
 }
 
 /// Polls a future so many times, then drops it; `None` if it was not ready by then.

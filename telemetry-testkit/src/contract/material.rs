@@ -61,6 +61,7 @@ fn odd_attributes() -> Attributes {
         "tiny" => f64::MIN_POSITIVE,
         "huge" => -f64::MAX,
         "third" => 1.0 / 3.0,
+        "negative nothing" => -0.0,
         "a.b[0]\"'\\" => "a key with punctuation",
         "ключ 鍵 🔑" => "значение 値 🦙 e\u{301}",
         "control" => "\u{0}\u{1}\t\r\n\u{1b}[31m\u{7f}\u{9b}\u{202e}\u{2028}end",
@@ -74,7 +75,8 @@ fn odd_attributes() -> Attributes {
 /// What is hard to carry: odd attributes, a megabyte of text, the extremes of ids, times and numbers.
 pub(super) fn hard_to_carry() -> Vec<Signal> {
     let largest = (u128::MAX, u64::MAX);
-    let megabyte = "0123456789abcdef".repeat(1 << 16);
+    // Wherever a power of two cuts it, it cuts a character.
+    let megabyte = format!("-{}", "\u{1f999}".repeat(1 << 18));
     let odd = Span {
         name: "näme \u{1b}[31m\n\"quoted\" 🦙".into(),
         kind: SpanKind::Client,
@@ -117,6 +119,19 @@ pub(super) fn hard_to_carry() -> Vec<Signal> {
     }
     let context = EventContext::Span(key(largest.0, largest.1));
     signals.push(Signal::Log(Arc::new(log_record(context, 0, megabyte))));
+    for context in [EventContext::None, EventContext::Trace(key(u128::MAX, 1).trace_id), context] {
+        let log = LogRecord {
+            body: LogBody::Message { severity: Severity::Verbose, message: "".into() },
+            timestamp: Timestamp::from_nanos(i64::MAX),
+            ..log_record(context, 0, "")
+        };
+        let point = MetricPoint {
+            context,
+            timestamp: Timestamp::from_nanos(i64::MIN),
+            ..metric_point("kit_metric", 1, 0, attrs! {})
+        };
+        signals.extend([Signal::Log(Arc::new(log)), Signal::Metric(Arc::new(point))]);
+    }
     let values: [MetricValue; 6] =
         [i64::MAX.into(), i64::MIN.into(), 0.0.into(), 0.1.into(), f64::MAX.into(), f64::MIN_POSITIVE.into()];
     for value in values {
