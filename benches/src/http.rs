@@ -25,7 +25,7 @@ pub(crate) fn resident(process: u32) -> Result<f64> {
 enum Load {
     /// Measurements, in one trace per connection.
     Metrics,
-    /// Whole spans, each in a trace of its own: its start, a log, a measurement, its end.
+    /// Whole spans, in traces of ten: a span's start, a log, a measurement, its end.
     Spans,
 }
 
@@ -40,8 +40,9 @@ impl Load {
             })
         };
         let Self::Spans = self else { return metric(connection + 1, number) };
-        let trace = (connection + 1) << 40 | (number.div_ceil(4));
-        let ids = (format!("{trace:032x}"), format!("{trace:016x}"));
+        let span = (connection + 1) << 40 | number.div_ceil(4);
+        let trace = (connection + 1) << 40 | number.div_ceil(40);
+        let ids = (format!("{trace:032x}"), format!("{span:016x}"));
         match number % 4 {
             1 => json!({
                 "type": "structured_log", "trace_id": ids.0, "span_id": ids.1, "timestamp": time,
@@ -52,7 +53,7 @@ impl Load {
                 "type": "unstructured_log", "trace_id": ids.0, "span_id": ids.1, "timestamp": time,
                 "message": "the first token is out", "severity": "info",
             }),
-            3 => metric(trace, trace),
+            3 => metric(trace, span),
             _ => json!({
                 "type": "structured_log", "trace_id": ids.0, "span_id": ids.1, "timestamp": time,
                 "attributes": {"tokens": 128, "finish_reason": "stop"},

@@ -1,5 +1,7 @@
 //! Spans of which one half is known, and ends that wait.
 
+use std::collections::HashSet;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 use telemetry_core::{Recovered, Span, SpanState, Timestamp, TraceId, WaitingEnd};
@@ -15,7 +17,7 @@ use crate::rows::{
     ttl_seconds, word,
 };
 use crate::services::Services;
-use crate::statement::{ManyRows, Values};
+use crate::statement::{ManyRows, Values, json_pairs};
 
 /// Open spans given back to the assembler at start, at most; the rest is completed by the store alone.
 const MAX_RECOVERED: i64 = 100_000;
@@ -30,10 +32,12 @@ pub(super) async fn store(
 ) -> Result<(), sqlx::Error> {
     let mut rows: Vec<(i64, Span)> = Vec::new();
     let mut whole: Vec<(i64, Span)> = Vec::new();
+    let keys = plan.open.iter().map(|(place, span)| open_key(traces.number(*place), span));
+    let finished = finished_among(db, keys.filter(|(trace, _)| !traces.is_new(*trace)).collect()).await?;
     for (place, span) in &plan.open {
         let trace = traces.number(*place);
         if !traces.is_new(trace) {
-            if is_finished(db, trace, span).await? {
+            if finished.contains(&open_key(trace, span)) {
                 traces.recompute(trace);
                 continue;
             }
@@ -103,13 +107,21 @@ async fn prolong_trace(db: &mut SqliteConnection, trace: i64, span: &Span) -> Re
     Ok(())
 }
 
-async fn is_finished(db: &mut SqliteConnection, trace: i64, span: &Span) -> Result<bool, sqlx::Error> {
-    let found = sqlx::query("SELECT 1 FROM span_row WHERE trace = ? AND span_id = ?")
-        .bind(trace)
-        .bind(span_id_bits(span.span_id))
-        .fetch_optional(db)
-        .await?;
-    Ok(found.is_some())
+/// Which spans, named by their trace's number and their own bits, are stored whole.
+async fn finished_among(
+    db: &mut SqliteConnection,
+    keys: Vec<(i64, i64)>,
+) -> Result<HashSet<(i64, i64)>, sqlx::Error> {
+    let mut finished = HashSet::new();
+    if keys.is_empty() {
+        return Ok(finished);
+    }
+    let query = sqlx::query_as::<_, (i64, i64)>(
+        "SELECT s.trace, s.span_id FROM json_each(?) j CROSS JOIN span_row s \
+         ON s.trace = json_extract(j.value, '$[0]') AND s.span_id = json_extract(j.value, '$[1]')",
+    );
+    finished.extend(query.bind(json_pairs(keys)).fetch_all(db).await?);
+    Ok(finished)
 }
 
 async fn stored_half(
