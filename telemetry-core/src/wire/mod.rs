@@ -19,6 +19,7 @@ mod event;
 mod query;
 mod scope;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -129,7 +130,9 @@ impl fmt::Display for Problems {
 }
 
 /// Parses a body. Nothing but white space is an empty object, as the reference has it. Of a key that
-/// stands twice the last counts; nesting beyond 128 levels and numbers beyond a double are refused.
+/// stands twice the last counts; nesting beyond 128 levels and numbers beyond a double are refused. An
+/// integer above 64 bits is not made a float: it reads as the largest of them, which no attribute takes; one
+/// below them is refused.
 ///
 /// # Errors
 ///
@@ -138,8 +141,9 @@ pub fn parse(body: &[u8]) -> Result<Json, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Json::Object(serde_json::Map::new()));
     }
-    serde_json::from_slice(body).map_err(|error| {
-        let line_start: usize = body
+    let bounded = bounded(body);
+    serde_json::from_slice(&bounded).map_err(|error| {
+        let line_start: usize = bounded
             .split_inclusive(|&byte| byte == b'\n')
             .take(error.line().saturating_sub(1))
             .map(<[u8]>::len)
@@ -153,4 +157,77 @@ pub fn parse(body: &[u8]) -> Result<Json, Problem> {
             kind: "json_invalid",
         }
     })
+}
+
+/// Stands for an integer above 64 bits.
+const LARGEST: &[u8] = b"18446744073709551615";
+/// Stands for an integer below 64 bits: what no double holds is refused.
+const TOO_SMALL: &[u8] = b"-1e999";
+
+/// The body, with something that readers refuse in the place of integers beyond 64 bits; `serde_json` would
+/// make floats of them.
+fn bounded(body: &[u8]) -> Cow<'_, [u8]> {
+    let mut bounded: Option<Vec<u8>> = None;
+    let (mut copied, mut at, mut in_text) = (0, 0, false);
+    while let Some(&byte) = body.get(at) {
+        match byte {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            b'-' | b'0'..=b'9' if !in_text => {
+                let rest = &body[at..];
+                let is_of_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+                let number = &rest[..rest.iter().position(|byte| !is_of_number(byte)).unwrap_or(rest.len())];
+                if let Some(bound) = bound(number) {
+                    let text = bounded.get_or_insert_default();
+                    text.extend_from_slice(&body[copied..at]);
+                    text.extend_from_slice(bound);
+                    copied = at + number.len();
+                }
+                at += number.len() - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    match bounded {
+        None => Cow::Borrowed(body),
+        Some(mut text) => {
+            text.extend_from_slice(&body[copied..]);
+            Cow::Owned(text)
+        }
+    }
+}
+
+/// What stands for an integer that does not fit.
+fn bound(number: &[u8]) -> Option<&'static [u8]> {
+    let text = std::str::from_utf8(number).ok().filter(|text| text.len() >= 19)?;
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    let fits = text.parse::<i64>().is_ok() || text.parse::<u64>().is_ok();
+    (is_integer && !fits).then_some(if text.starts_with('-') { TOO_SMALL } else { LARGEST })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_beyond_64_bits_never_becomes_a_float() {
+        let read = |text: &str| parse(text.as_bytes()).map(|json| json.to_string()).ok();
+        for same in [
+            "[-9223372036854775808,18446744073709551615,-0,7]",
+            r#"{"99999999999999999999":"\\\"99999999999999999999"}"#,
+            "1e22",
+            "-1.5e+300",
+            "12345678901234567890.5",
+        ] {
+            assert_eq!(read(same), Some(serde_json::from_str::<Json>(same).unwrap().to_string()), "{same}");
+        }
+        assert_eq!(
+            read("[1, 18446744073709551616, 1e2,99999999999999999999999]").unwrap(),
+            "[1,18446744073709551615,100.0,18446744073709551615]"
+        );
+        assert_eq!(read("-9223372036854775809"), None);
+        assert_eq!(read("[00000000000000000000000]"), None, "no JSON at all");
+    }
 }
