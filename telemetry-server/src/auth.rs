@@ -72,7 +72,15 @@ impl Tokens {
         match &entry.value {
             OptionValue::List(items) => {
                 for item in items {
+                    let before = tokens.len();
                     read_item(item, &mut tokens)?;
+                    if tokens.len() == before {
+                        // A variable that is empty by mistake must not open the door to everybody.
+                        return Err(fault(
+                            item,
+                            "the token is empty; leave the item out if nobody is to be asked",
+                        ));
+                    }
                 }
             }
             _ => read_item(entry, &mut tokens)?,
@@ -239,6 +247,8 @@ mod tests {
     fn an_empty_token_is_no_token() {
         let no_secret = entry(OptionValue::Map(vec![("scopes".to_owned(), text("telemetry.read"))]));
         assert!(read(vec![no_secret]).is_err());
+        assert!(read(vec![text("")]).is_err());
+        assert!(read(vec![text(" ,"), text("hush")]).is_err());
         assert!(read(Vec::new()).unwrap().is_empty());
     }
 
