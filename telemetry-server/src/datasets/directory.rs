@@ -2,6 +2,7 @@
 //! written beside the old one and takes its place.
 
 use std::fs::{File, TryLockError};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -40,6 +41,7 @@ impl Directory {
             match File::open(&target) {
                 Ok(mut old) => {
                     std::io::copy(&mut old, temporary.as_file_mut())?;
+                    end_line(&mut old, temporary.as_file_mut())?;
                     temporary.as_file().set_permissions(old.metadata()?.permissions())?;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -77,6 +79,16 @@ impl Directory {
         })
         .await
     }
+}
+
+/// Ends the last line where another program has not: a row would stand on it.
+fn end_line(old: &mut File, new: &mut File) -> std::io::Result<()> {
+    let mut last = [b'\n'];
+    if old.metadata()?.len() > 0 {
+        old.seek(SeekFrom::End(-1))?;
+        old.read_exact(&mut last)?;
+    }
+    if last == [b'\n'] { Ok(()) } else { new.write_all(b"\n") }
 }
 
 async fn blocking<T: Send + 'static>(

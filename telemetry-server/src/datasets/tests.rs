@@ -42,6 +42,17 @@ async fn an_export_is_appended_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_row_never_stands_on_a_line_that_another_program_left_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("spans.jsonl");
+    std::fs::write(&file, "{}").unwrap();
+    let exporter = Exporter::new(Datasets::Directory(folder.path().to_path_buf()));
+    exporter.append("spans", pages(vec![Ok(vec![span(1)])])).await.unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("{}\n{\"trace_id\"") && text.lines().count() == 2, "{text}");
+}
+
+#[tokio::test]
 async fn another_process_at_work_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let lock = std::fs::File::create(folder.path().join(".lock")).unwrap();
