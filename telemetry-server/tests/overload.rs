@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
+use telemetry_core::{MetricValue, Signal};
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
 use telemetry_server::{Settings, router};
 use telemetry_testkit::{FaultySink, MemoryStore, Move, READY_MADE, ready_made};
@@ -47,4 +48,30 @@ async fn a_store_that_hangs_is_answered_503_then_429_and_is_forgiven() {
     assert!(refused > 50 && pending < 30, "{refused} refused, {pending} pending");
     script.release();
     tokio::time::timeout(Duration::from_secs(30), async { while post().await.0 != 200 {} }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cumulative_point_sent_again_while_its_first_try_is_pending_counts_once() {
+    let (sink, script) = FaultySink::new([Move::Block]);
+    let mut built = sink.built();
+    built.store = Some(Arc::new(MemoryStore::new("test")));
+    let spec = SinkSpec { entry: &READY_MADE, context: ready_made(built) };
+    let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
+    let settings = Settings { ack_within: Duration::from_millis(20), ..Settings::default() };
+    let api = router(pipeline.telemetry(), &settings);
+    let body = r#"{"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "m", "sum": {
+        "aggregationTemporality": 2, "isMonotonic": true, "dataPoints": [{"timeUnixNano": "9", "asInt": "5"}]
+    }}]}]}]}"#;
+    let post = async || {
+        let request = Request::post("/v1/metrics").body(Body::from(body)).unwrap();
+        api.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    assert_eq!((post().await, post().await), (503, 503));
+    script.release();
+    tokio::time::timeout(Duration::from_secs(30), async { while post().await != 200 {} }).await.unwrap();
+    let values = script.seen().signals().into_iter().filter_map(|signal| match signal {
+        Signal::Metric(point) => Some(point.value),
+        _ => None,
+    });
+    assert_eq!(values.collect::<Vec<_>>(), [MetricValue::Int(5)]);
 }

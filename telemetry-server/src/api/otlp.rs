@@ -9,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::post;
 use telemetry_core::Timestamp;
+use tokio::sync::oneshot;
 
 use crate::ack;
 use crate::error::ApiError;
@@ -86,8 +87,9 @@ pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap, b
         let (metrics, rejected) = read(&state, encoding, &headers, body, otlp::read_metrics).await?;
         some_are_good(metrics.ready.len() + metrics.cumulative.len(), &rejected)?;
         // On a task of its own: a client that goes away must not leave in doubt what was counted.
-        let stored = tokio::spawn(store_metrics(state.clone(), metrics)).await;
-        stored.unwrap_or_else(|_| Err(ApiError::unavailable("the server is shutting down")))?;
+        let (told, stored) = oneshot::channel();
+        tokio::spawn(store_metrics(state.clone(), metrics, told));
+        stored.await.unwrap_or_else(|_| Err(ApiError::unavailable("the server is shutting down")))?;
         Ok(rejected)
     };
     answer(&headers, "rejectedDataPoints", work).await
@@ -143,21 +145,39 @@ fn some_are_good(good: usize, rejected: &Rejections) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Stores measurements; of cumulative streams what was added to them.
-async fn store_metrics(state: AppState, metrics: Metrics) -> Result<(), ApiError> {
+/// Stores measurements, of cumulative streams what was added to them, and tells the client.
+///
+/// A client is told in time, but other points of the streams wait until the outcome is known: what is sent
+/// again while the first try is pending would count twice.
+async fn store_metrics(state: AppState, metrics: Metrics, told: oneshot::Sender<Result<(), ApiError>>) {
     let Metrics { ready: mut submissions, cumulative } = metrics;
+    // A client that is gone needs no answer.
+    let tell = |answer| drop(told.send(answer));
     if cumulative.is_empty() {
-        return ack::store(&state, submissions).await;
+        return tell(ack::store(&state, submissions).await);
     }
     let store = state.telemetry().store();
     let settling = state.streams().settle(cumulative, store.as_ref());
-    let settled = tokio::time::timeout(state.ack_within(), settling).await;
-    let mut settled =
-        settled.map_err(|_| ApiError::unavailable("the store can't commit now; try again later"))??;
+    let mut settled = match tokio::time::timeout(state.ack_within(), settling).await {
+        Ok(Ok(settled)) => settled,
+        Ok(Err(error)) => return tell(Err(error.into())),
+        Err(_) => return tell(Err(ack::not_now())),
+    };
     submissions.append(&mut settled.increments);
-    ack::store(&state, submissions).await?;
-    settled.stored();
-    Ok(())
+    if submissions.is_empty() {
+        settled.stored();
+        return tell(Ok(()));
+    }
+    let mut pending = match ack::Pending::submit(&state, submissions) {
+        Ok(pending) => pending,
+        Err(error) => return tell(Err(error)),
+    };
+    let in_time = pending.wait(&state).await;
+    let is_stored = in_time.is_ok();
+    tell(in_time);
+    if is_stored || pending.outcome(&state).await {
+        settled.stored();
+    }
 }
 
 impl From<Refusal> for ApiError {
