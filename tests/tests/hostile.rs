@@ -150,7 +150,9 @@ fn a_head_that_is_too_large_is_answered_431() {
         let mut stream = raw(&server);
         // The server may have answered before all is sent.
         let _ = write!(stream, "GET /v1/health HTTP/1.1\r\nhost: x\r\n{head}\r\n");
-        assert_eq!(statuses(&until_closed(&mut stream)), ["431"]);
+        let received = until_closed(&mut stream);
+        assert_eq!(statuses(&received), ["431"]);
+        assert!(received.contains("\r\nx-trace-id: ") && received.ends_with('}'), "{received}");
     }
 }
 
@@ -162,7 +164,9 @@ fn garbage_after_a_request_is_refused_and_the_request_is_answered() {
     stream
         .write_all(b"GET /v1/version HTTP/1.1\r\nhost: x\r\n\r\n\x00\xff\xfe garbage \r\n\r\n\r\n")
         .unwrap();
-    assert_eq!(statuses(&until_closed(&mut stream)), ["200", "400"]);
+    let received = until_closed(&mut stream);
+    assert_eq!(statuses(&received), ["200", "400"]);
+    assert_eq!(received.matches("\r\nx-trace-id: ").count(), 2, "{received}");
     let mut stream = raw(&server);
     // Two thousand requests at once: all are answered, in order.
     let requests = "GET /v1/version HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2_000);

@@ -5,6 +5,7 @@ mod connections;
 mod descriptors;
 mod serve;
 mod ticket;
+mod told;
 
 pub(crate) use admit::admit;
 pub(crate) use connections::Connections;

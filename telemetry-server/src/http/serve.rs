@@ -18,6 +18,7 @@ use tower::ServiceExt as _;
 
 use crate::Limits;
 use crate::http::connections::{Connections, Place};
+use crate::http::told::Told;
 
 /// Bytes buffered per connection at most, beyond a head.
 const BUFFER: usize = 64 << 10;
@@ -67,7 +68,7 @@ pub(crate) async fn serve(
     connections.all_closed().await;
 }
 
-type Io = TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>;
+type Io = Told<TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>>;
 
 fn prepare(stream: TcpStream, write_timeout: Duration) -> Io {
     // An answer is one write; waiting for more to send would only delay it.
@@ -76,7 +77,7 @@ fn prepare(stream: TcpStream, write_timeout: Duration) -> Io {
     }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(write_timeout));
-    TokioIo::new(Box::pin(stream))
+    Told::new(TokioIo::new(Box::pin(stream)))
 }
 
 /// Serves one connection to its end.
