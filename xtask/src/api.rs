@@ -49,6 +49,9 @@ pub(crate) fn run(update: bool) -> Result<()> {
             findings.extend(foreign(&listing).into_iter().map(|krate| {
                 format!("a type of `{krate}` stands in telemetry-core's signatures: sinks would depend on its version")
             }));
+            findings.extend(
+                handed_on(&listing).map(|line| format!("`{line}` hands on what another crate promises")),
+            );
         }
         let stored = folder.join(format!("{name}.txt"));
         if update {
@@ -65,20 +68,38 @@ pub(crate) fn run(update: bool) -> Result<()> {
     bail!("{}\nif this is meant, and CHANGELOG.md tells it: cargo xtask api --update", findings.join("\n"))
 }
 
-/// Every public item, one per line, without what derives and blanket implementations add.
+/// Every public item, one per line, then the traits that are derived or implied, without blanket implementations.
 fn listing(name: &str) -> Result<String> {
     // The JSON form of rustdoc is there for tools, but not declared stable.
     let mut rustdoc = cargo(&["rustdoc", "--quiet", "--lib", "--package", name, "--all-features", "--"]);
     let rustdoc = rustdoc.args(["-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow"]);
     command::run(rustdoc.env("RUSTC_BOOTSTRAP", "1"))?;
     let json = target_dir().join(format!("doc/{}.json", name.replace('-', "_")));
-    let api = Builder::from_rustdoc_json(json)
-        .omit_blanket_impls(true)
-        .omit_auto_trait_impls(true)
-        .omit_auto_derived_impls(true)
-        .build()
-        .with_context(|| format!("rustdoc's JSON of {name} cannot be read"))?;
-    Ok(api.to_string())
+    let read = |omits_implied: bool| {
+        Builder::from_rustdoc_json(&json)
+            .omit_blanket_impls(true)
+            .omit_auto_trait_impls(omits_implied)
+            .omit_auto_derived_impls(omits_implied)
+            .build()
+            .with_context(|| format!("rustdoc's JSON of {name} cannot be read"))
+    };
+    let mut listing = read(true)?.to_string();
+    // Of what is derived or implied the trait says all: losing `Clone` or `Send` breaks a user, too.
+    let all = read(false)?.to_string();
+    for line in all.lines().filter(|line| line.starts_with("impl") && !is_unnamed(line)) {
+        if !listing.lines().any(|known| known == line) {
+            listing.push_str(line);
+            listing.push('\n');
+        }
+    }
+    Ok(listing)
+}
+
+/// Traits that no one relies on by name.
+fn is_unnamed(line: &str) -> bool {
+    ["::Freeze for", "Unpin for", "UnwindSafe for", "::StructuralPartialEq for"]
+        .iter()
+        .any(|unnamed| line.contains(unnamed))
 }
 
 /// The lines that are only here or only there.
@@ -101,14 +122,39 @@ fn foreign(listing: &str) -> BTreeSet<&str> {
         .collect()
 }
 
+/// Re-exports of other crates' items; our own are listed as what they are.
+fn handed_on(listing: &str) -> impl Iterator<Item = &str> {
+    listing.lines().filter(|line| line.starts_with("pub use "))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::foreign;
+    use super::{foreign, handed_on, is_unnamed};
 
     #[test]
     fn a_foreign_crate_in_a_signature_is_named() {
         let listing =
             "pub fn telemetry_core::Text::new(std::time::Duration) -> chrono::DateTime<Utc>\nSelf::Err";
         assert_eq!(foreign(listing).into_iter().collect::<Vec<_>>(), ["chrono"]);
+    }
+
+    #[test]
+    fn a_foreign_crate_in_a_bound_a_trait_or_behind_another_name_is_named() {
+        for line in [
+            "pub fn telemetry_core::f<T: bytes::Buf>(T)",
+            "impl bytes::Buf for telemetry_core::Text",
+            "impl core::convert::From<bytes::Bytes> for telemetry_core::Text",
+            "pub telemetry_core::QueryError::Io(bytes::Error)",
+        ] {
+            assert_eq!(foreign(line).into_iter().collect::<Vec<_>>(), ["bytes"], "{line}");
+        }
+        assert_eq!(handed_on("pub mod telemetry_core\npub use telemetry_core::Bytes").count(), 1);
+    }
+
+    #[test]
+    fn traits_that_users_rely_on_are_listed() {
+        assert!(!is_unnamed("impl core::marker::Send for telemetry_core::Span"));
+        assert!(!is_unnamed("impl core::clone::Clone for telemetry_core::Span"));
+        assert!(is_unnamed("impl core::marker::Freeze for telemetry_core::Span"));
     }
 }
