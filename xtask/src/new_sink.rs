@@ -18,6 +18,9 @@ const FILES: &[(&str, &str)] = &[
 const INSIDE: &str = include_str!("../templates/new-sink/inside.toml");
 const OUTSIDE: &str = include_str!("../templates/new-sink/outside.toml");
 
+/// Letters of a name at most.
+const LONGEST: usize = 48;
+
 /// Words that mean something else where a sink's name stands.
 const TAKEN: [&str; 12] = [
     "console",
@@ -103,8 +106,14 @@ impl Names {
         };
         let is_well_formed =
             sink.split(['-', '_']).all(word) && sink.starts_with(|c: char| c.is_ascii_lowercase());
-        if !is_well_formed || sink.len() > 48 {
-            bail!("`{name}` is no name for a sink; use small letters, digits and hyphens, as in `held-out`");
+        if sink.len() > LONGEST {
+            bail!("a sink's name has {LONGEST} letters at most, this one {}", sink.len());
+        }
+        if !is_well_formed {
+            bail!(
+                "`{name}` is no name for a sink; use small letters and digits, a letter first, \
+                 with single hyphens between words, as in `held-out`"
+            );
         }
         ensure!(!TAKEN.contains(&sink), "the name `{sink}` is taken; choose another");
         let package = format!("sink-{}", sink.replace('_', "-"));
