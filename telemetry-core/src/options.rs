@@ -211,10 +211,13 @@ impl Options {
 
     /// A whole number that fits `T`: an unsigned type refuses negatives.
     pub fn integer<T: TryFrom<i64>>(&self, key: &str) -> Result<Option<T>, OptionError> {
-        self.read(key, "a whole number in range", |value| match value {
-            OptionValue::Integer(number) => T::try_from(*number).ok(),
+        let number = self.read(key, "a whole number", |value| match value {
+            OptionValue::Integer(number) => Some(*number),
             _ => None,
-        })
+        })?;
+        let in_range =
+            |number| T::try_from(number).map_err(|_| self.error(key, format!("{number} is out of range")));
+        number.map(in_range).transpose()
     }
 
     /// A number.
@@ -355,8 +358,10 @@ mod tests {
             Options::new(vec![("pool".into(), Entry { value: OptionValue::Text("x".into()), location })]);
         assert_eq!(
             options.integer::<u32>("pool").unwrap_err().to_string(),
-            "telemetry[0].config.sqlite.pool (line 3, column 9): expected a whole number in range, found text"
+            "telemetry[0].config.sqlite.pool (line 3, column 9): expected a whole number, found text"
         );
+        let options = Options::from_pairs([("pool", OptionValue::Integer(-1))]);
+        assert_eq!(options.integer::<u32>("pool").unwrap_err().to_string(), "pool: -1 is out of range");
     }
 
     #[test]

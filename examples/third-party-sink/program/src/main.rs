@@ -5,16 +5,26 @@
 //! cargo run -p program my.yaml    # with another configuration
 //! ```
 
-use std::error::Error;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use telemetry_core::{Event, Severity, attrs};
-use telemetry_provider::Provider;
+use telemetry_provider::{Provider, ProviderError};
 
 // Without this line the crate would not be linked, and `ndjson` be unknown.
 telemetry_provider::link_sinks!(sink_ndjson);
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), ProviderError> {
     let path = std::env::args().nth(1);
     let path = path.unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/run.yaml").to_owned());
     let provider = Provider::from_file(path)?;
@@ -30,6 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let report = provider.shutdown(Duration::from_secs(10));
     for sink in &report.ledger.sinks {
         println!("{}: {} delivered of {} accepted", sink.name, sink.delivered, sink.accepted);
+        if let Some(error) = &sink.last_error {
+            println!("  {error}");
+        }
     }
     Ok(())
 }

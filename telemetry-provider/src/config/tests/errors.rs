@@ -99,7 +99,7 @@ fn a_value_of_the_wrong_type_says_what_was_expected() {
         ("sqlite: 7", "sqlite (line 5, column 13): expected a map of options, found integer"),
         (
             "sqlite: {readers: many}",
-            "sqlite.readers (line 5, column 23): expected a whole number in range, found text",
+            "sqlite.readers (line 5, column 23): expected a whole number, found text",
         ),
         (
             "sqlite: {max_size: big}",
