@@ -1,12 +1,13 @@
 //! Programs with very many threads: short-lived ones, and hundreds that live at once.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use telemetry_core::{Severity, Signal, Span, attrs};
-use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, SpanHandle, Telemetry};
 use telemetry_testkit::{CaptureSink, READY_MADE, Seen, ready_made};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -103,4 +104,49 @@ fn hundreds_of_living_threads_are_delivered_and_shut_down_in_time() {
     assert_eq!(signals.len(), 4 * THREADS);
     let door = telemetry.ledger().door;
     assert_eq!((door.refused_full, door.refused_closed), (0, 2 * THREADS as u64));
+}
+
+/// Does all that a handle can while its thread ends.
+struct LastWords(Telemetry, SpanHandle, &'static str);
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        let Self(telemetry, span, who) = self;
+        span.log(Severity::Info, *who);
+        span.metric("last_words", 1, "1", attrs! { "who" => *who });
+        span.set_attribute(*who, true);
+        drop(span.child(*who, attrs! {}));
+        telemetry.current().log(Severity::Info, *who);
+        drop(telemetry.span(*who, attrs! {}));
+    }
+}
+
+thread_local! {
+    static EARLY: RefCell<Option<LastWords>> = const { RefCell::new(None) };
+    static LATE: RefCell<Option<LastWords>> = const { RefCell::new(None) };
+}
+
+#[test]
+fn a_handle_that_is_used_while_its_thread_ends_loses_nothing() {
+    let (pipeline, seen) = start();
+    let telemetry = pipeline.telemetry();
+    let span = telemetry.root_span("outlives the thread", attrs! {});
+    let handle = span.handle();
+    let ending = std::thread::spawn(move || {
+        // Before and after this thread's own state comes into being: one of them goes first in its end.
+        EARLY.set(Some(LastWords(telemetry.clone(), handle.clone(), "early")));
+        handle.log(Severity::Info, "alive");
+        LATE.set(Some(LastWords(telemetry.clone(), handle, "late")));
+    });
+    ending.join().unwrap();
+    drop(span);
+    pipeline.shutdown(DEADLINE);
+    let signals = seen.signals();
+    let spans = ended(&signals);
+    let whole = spans.iter().find(|span| span.name == "outlives the thread").unwrap();
+    assert_eq!(whole.attributes, attrs! { "late" => true, "early" => true }, "{whole:?}");
+    assert_eq!(whole.events.len(), 5, "three logs and two measurements: {:?}", whole.events);
+    assert_eq!(spans.len(), 5, "itself, two children and two by themselves: {spans:?}");
+    let logs = signals.iter().filter(|signal| matches!(signal, Signal::Log(_))).count();
+    assert_eq!(logs, 5);
 }

@@ -68,3 +68,66 @@ fn many_threads_that_live_share_the_room_and_each_gets_some() {
     assert_eq!(records, THREADS * (FEWEST_SLOTS / 3) * 3, "a burst fits the smallest ring");
     assert_eq!(gate.door.refused_full.load(Ordering::Relaxed), 0);
 }
+
+/// An engine that sleeps for an hour at a time until it has taken so many records.
+fn sleeper(gate: &Arc<Gate>, records: usize) -> std::thread::JoinHandle<usize> {
+    let mut inlet = Inlet::new(Arc::clone(gate));
+    let engine = std::thread::spawn(move || {
+        let mut taken = 0;
+        loop {
+            inlet.drain(|_| taken += 1);
+            if taken >= records {
+                return taken;
+            }
+            inlet.park(Duration::from_micros(50), Duration::from_secs(3_600));
+        }
+    });
+    gate.serve_by(engine.thread().clone());
+    engine
+}
+
+/// Waits for a condition, not for ever.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn two_callers_that_log_around_the_long_sleep_are_both_heard() {
+    const ROUNDS: usize = 500;
+    let gate = gate();
+    let engine = sleeper(&gate, ROUNDS * 2 * 3);
+    let rounds = Barrier::new(2);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    // Both at once, and as the engine lies down.
+                    rounds.wait();
+                    let is_asleep = || gate.parked.load(Ordering::SeqCst) || engine.is_finished();
+                    until("the engine never sleeps", is_asleep);
+                    log_a_span(&gate);
+                }
+            });
+        }
+    });
+    until("a record was not heard", || engine.is_finished());
+    assert_eq!(engine.join().ok(), Some(ROUNDS * 2 * 3));
+}
+
+#[test]
+fn an_engine_that_is_woken_does_not_begin_the_long_sleep() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let gate = gate();
+    let mut inlet = Inlet::new(Arc::clone(&gate));
+    let engine = std::thread::spawn(move || inlet.park(HOUR, HOUR));
+    gate.serve_by(engine.thread().clone());
+    until("the engine never sleeps", || gate.parked.load(Ordering::SeqCst));
+    // As a caller does: it takes the mark back, on which others rely from then on, and wakes the engine.
+    gate.parked.store(false, Ordering::SeqCst);
+    gate.wake();
+    until("the engine sleeps on", || engine.is_finished());
+}
