@@ -22,13 +22,15 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use telemetry_core::SignalSet;
 
 use crate::PipelineConfig;
-use crate::assembler::{Input, Sampling};
+use crate::assembler::Sampling;
 use crate::engine::Request;
 use crate::ledger::DoorCounters;
 use crate::record::{FREE_BYTES, Record};
 
 /// Requests that may wait for the engine.
 const REQUESTS: usize = 4_096;
+/// Records of threads in their last moments that may wait for the engine.
+const LAST_RECORDS: usize = 4_096;
 /// All rings together have room for this many times what one thread gets: each new one takes its part of
 /// what is left, so that hundreds of threads don't hold hundreds of full rings.
 const FULL_RINGS: usize = 32;
@@ -147,19 +149,27 @@ impl Gate {
     #[inline(always)]
     fn push(&self, record: impl FnOnce() -> Record) -> bool {
         // A thread that ends has no rings any more.
-        let Ok(lanes) = LANES.try_with(Cell::take) else { return self.push_last(record().into_input()) };
+        let Ok(lanes) = LANES.try_with(Cell::take) else { return self.push_last(record()) };
         let mut lanes = match lanes {
             Some(lanes) if lanes.current.gate == self.number => lanes,
             other => Box::new(self.turn(other)),
         };
         let pushed = lanes.current.ring.push(record()).is_ok();
         let _ = LANES.try_with(|place| place.set(Some(lanes)));
-        if pushed && self.parked.load(Ordering::Acquire) {
+        if pushed {
+            self.wake_if_parked();
+        }
+        pushed
+    }
+
+    #[expect(clippy::inline_always, reason = "a part of `offer`")]
+    #[inline(always)]
+    fn wake_if_parked(&self) {
+        if self.parked.load(Ordering::Acquire) {
             // One wakes it. Until it runs, which takes long enough for a hundred records, others need not.
             self.parked.store(false, Ordering::Release);
             self.wake();
         }
-        pushed
     }
 
     /// Makes this pipeline's ring the thread's current one, opening it at first; drops those of pipelines
@@ -187,10 +197,19 @@ impl Gate {
         Lane { gate: self.number, ring }
     }
 
+    /// Gives a record a ring of its own, so that it keeps its place among those of other threads.
     #[cold]
-    fn push_last(&self, input: Input) -> bool {
-        let submissions = vec![input];
-        self.request(Request::Submit { submissions, acks: Vec::new() }).is_ok()
+    fn push_last(&self, record: Record) -> bool {
+        let (mut ring, end) = RingBuffer::new(1);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.len() >= LAST_RECORDS || ring.push(record).is_err() {
+            return false;
+        }
+        self.taken_slots.fetch_add(1, Ordering::Relaxed);
+        opened.push(end);
+        drop(opened);
+        self.wake_if_parked();
+        true
     }
 
     /// Puts a request into its queue and wakes the engine, or gives it back when there is no room.
