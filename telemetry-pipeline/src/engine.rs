@@ -58,6 +58,8 @@ pub(crate) struct Engine {
     current: Vec<Ack>,
     /// What stores rejected.
     lost: LostChunks,
+    /// Losses that the assembler knows of.
+    known_losses: u64,
     ticked: Instant,
 }
 
@@ -79,6 +81,7 @@ impl Engine {
             acks: Vec::new(),
             current: Vec::new(),
             lost,
+            known_losses: 0,
             ticked: Instant::now(),
         }
     }
@@ -119,9 +122,11 @@ impl Engine {
         let now = Timestamp::now();
         let (taken, requests) = inlet.drain(|record| self.ingest_logged(record.into_input(), now));
         // Before a request that may bring it again.
-        for chunk in self.lost.take() {
+        let (lost, losses) = self.lost.take();
+        for chunk in lost {
             self.assembler.forget(chunk.signals());
         }
+        self.known_losses = losses;
         for request in requests {
             self.serve(request, now);
         }
@@ -149,7 +154,10 @@ impl Engine {
 
     fn serve(&mut self, request: Request, now: Timestamp) {
         match request {
-            Request::Submit { submissions, acks } => {
+            Request::Submit { submissions, mut acks } => {
+                for ack in &mut acks {
+                    ack.unless_more_is_lost(&self.lost, self.known_losses);
+                }
                 self.current = acks;
                 for submission in submissions {
                     self.ingest(submission, now);

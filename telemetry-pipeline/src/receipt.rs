@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::lost::LostChunks;
+
 /// Completes once every store among the sinks has committed what was submitted; without a store,
 /// once it is queued.
 ///
@@ -65,7 +67,11 @@ impl Future for Receipt {
 /// One store's part of a receipt. Dropped unmarked, it means "not stored", so overflow, panic and
 /// give-up need no code of their own.
 #[derive(Debug)]
-pub(crate) struct Ack(Option<Arc<Shared>>);
+pub(crate) struct Ack {
+    shared: Option<Arc<Shared>>,
+    /// Where stores tell their losses, and how many were known when the submission was taken.
+    lost: Option<(LostChunks, u64)>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -82,16 +88,25 @@ impl Shared {
 impl Ack {
     /// A part more: what was submitted goes on in another chunk, which must be committed as well.
     pub(crate) fn split(&self) -> Self {
-        if let Some(shared) = &self.0 {
+        if let Some(shared) = &self.shared {
             // This part is missing itself, so the receipt is not complete meanwhile.
             shared.missing.fetch_add(1, Ordering::Relaxed);
         }
-        Self(self.0.clone())
+        Self { shared: self.shared.clone(), lost: self.lost.clone() }
+    }
+
+    /// Of a submission that is taken while `known` losses are known. What was taken for a repetition may
+    /// have been lost with the first try that was still pending: then it is not stored either.
+    pub(crate) fn unless_more_is_lost(&mut self, lost: &LostChunks, known: u64) {
+        self.lost = Some((lost.clone(), known));
     }
 
     /// The store has committed.
     pub(crate) fn stored(mut self) {
-        let Some(shared) = self.0.take() else { return };
+        if self.lost.as_ref().is_some_and(|(lost, known)| lost.losses() != *known) {
+            return;
+        }
+        let Some(shared) = self.shared.take() else { return };
         if shared.missing.fetch_sub(1, Ordering::AcqRel) == 1
             && let Some(answer) = shared.take()
         {
@@ -103,7 +118,7 @@ impl Ack {
 
 impl Drop for Ack {
     fn drop(&mut self) {
-        if let Some(shared) = self.0.take() {
+        if let Some(shared) = self.shared.take() {
             drop(shared.take());
         }
     }
@@ -117,7 +132,7 @@ pub(crate) fn receipt(stores: usize) -> (Receipt, Vec<Ack>) {
         return (Receipt(receiver), Vec::new());
     }
     let shared = Arc::new(Shared { missing: AtomicUsize::new(stores), answer: Mutex::new(Some(answer)) });
-    let acks = (0..stores).map(|_| Ack(Some(Arc::clone(&shared)))).collect();
+    let acks = (0..stores).map(|_| Ack { shared: Some(Arc::clone(&shared)), lost: None }).collect();
     (Receipt(receiver), acks)
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use telemetry_core::{Signal, Span, SpanId, SpanKey, SpanState, Timestamp, TraceId};
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Submission};
@@ -52,4 +52,22 @@ fn spans_that_were_rejected_are_taken_when_they_come_again() {
     pipeline.shutdown(DEADLINE);
     let kept = script.seen().signals().into_iter().filter(|signal| matches!(signal, Signal::SpanEnded(_)));
     assert_eq!(kept.count() as u64, SPANS);
+}
+
+#[test]
+fn a_repetition_of_what_is_still_pending_is_not_acknowledged_when_that_is_rejected() {
+    let (pipeline, script) = start(&[Move::Retry(Some(Duration::from_secs(1))), Move::Reject]);
+    let telemetry = pipeline.telemetry();
+    let one = || spans().into_iter().take(1).collect();
+    let first = telemetry.submit(one()).unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while script.left() > 1 {
+        assert!(Instant::now() < deadline, "the first try is made");
+        std::thread::yield_now();
+    }
+    let second = telemetry.submit(one()).unwrap();
+    assert!(first.wait(DEADLINE).is_err() && second.wait(DEADLINE).is_err());
+    telemetry.submit(one()).unwrap().wait(DEADLINE).unwrap();
+    pipeline.shutdown(DEADLINE);
+    assert_eq!(script.seen().ended_spans().len(), 1);
 }
