@@ -108,7 +108,12 @@ impl Settings {
         settings.tokens = Tokens::from_options(options)?;
         settings.datasets = Datasets::from_options(options)?;
         settings.limits = Limits::from_options(options)?;
-        settings.ack_within = options.duration("ack_timeout")?.unwrap_or(settings.ack_within);
+        settings.ack_within = match options.duration("ack_timeout")? {
+            Some(Duration::ZERO) => {
+                return Err(options.error("ack_timeout", "nothing would be acknowledged; give some time"));
+            }
+            time => time.unwrap_or(settings.ack_within),
+        };
         settings.shutdown_within = options.duration("shutdown_timeout")?.unwrap_or(settings.shutdown_within);
         let levels: Vec<(&str, &str)> = LEVELS.iter().map(|level| (*level, *level)).collect();
         if let Some(level) = options.choice("log_level", &levels)? {
@@ -153,7 +158,8 @@ mod tests {
             log_json: true,
         };
         assert_eq!(Settings::from_options(&options), Ok(expected));
-        let wrong = Options::from_pairs([("listen", text("everywhere"))]);
-        assert!(Settings::from_options(&wrong).is_err());
+        for wrong in [("listen", text("everywhere")), ("ack_timeout", text("0s"))] {
+            assert!(Settings::from_options(&Options::from_pairs([wrong.clone()])).is_err(), "{wrong:?}");
+        }
     }
 }
