@@ -41,8 +41,10 @@ const DETAILS: [(StatusCode, &str); 3] = [
 
 /// Our answer in the place of what is about to be written, if that is hyper's own.
 fn ours(theirs: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(theirs).ok().filter(|text| text.len() < 256)?;
-    let rest = text.strip_prefix("HTTP/1.1 ")?;
+    if theirs.len() > 256 || !theirs.starts_with(b"HTTP/1.1 4") {
+        return None;
+    }
+    let rest = std::str::from_utf8(theirs).ok()?.strip_prefix("HTTP/1.1 ")?;
     let (status, detail) = DETAILS.iter().find(|(status, _)| rest.starts_with(status.as_str()))?;
     let (line, date) = rest.split_once(BARE)?;
     if line.contains('\r') {
