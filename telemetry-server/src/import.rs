@@ -34,6 +34,9 @@ const SKIPPED: u8 = 3;
 
 /// Imports, and says what came in.
 pub(crate) fn run(arguments: &Arguments) -> Result<u8, Box<dyn Error>> {
+    // SQLite would only say that it is unable to open it.
+    let readable = std::fs::File::open(&arguments.file);
+    readable.map_err(|error| format!("can't read `{}`: {error}", arguments.file.display()))?;
     let options = arguments.database.options()?;
     let target = options.path.display().to_string();
     let bar = ProgressBar::no_length();
