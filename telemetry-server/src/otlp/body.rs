@@ -86,7 +86,8 @@ impl Compression {
     pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         match text(headers, &header::CONTENT_ENCODING)?.trim().to_ascii_lowercase().as_str() {
             "" | "identity" | "none" => Ok(Self::None),
-            "gzip" => Ok(Self::Gzip),
+            // The second is its older name (RFC 9110, 8.4.1.3).
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
             "zstd" => Ok(Self::Zstd),
             other => {
                 let text = format!("the content encoding `{other}` is unknown; use gzip or zstd");
@@ -147,7 +148,12 @@ mod tests {
     #[test]
     fn what_was_compressed_comes_back() {
         let zstd = zstd::encode_all(&b"spans"[..], 3).unwrap();
-        for (name, body) in [("gzip", gzip(b"spans")), ("zstd", zstd), ("identity", b"spans".to_vec())] {
+        for (name, body) in [
+            ("gzip", gzip(b"spans")),
+            ("X-Gzip", gzip(b"spans")),
+            ("zstd", zstd),
+            ("identity", b"spans".to_vec()),
+        ] {
             let compression = Compression::of(&headers(header::CONTENT_ENCODING, name)).unwrap();
             assert_eq!(compression.undo(&body, 5).unwrap().as_ref(), b"spans", "{name}");
             let is_too_large = compression.undo(&body, 4) == Err(Refusal::TooLarge { limit: 4 });
