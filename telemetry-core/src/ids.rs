@@ -49,6 +49,7 @@ impl SpanKey {
 
 /// Why a text is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IdError {
     /// Nothing between the quotes.
     #[error("an id needs at least one hexadecimal digit")]

@@ -26,6 +26,7 @@ pub struct Timestamp(i64);
 
 /// Why a text or a number is no timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TimestampError {
     /// Not RFC 3339.
     #[error("`{value}` is not an RFC 3339 timestamp")]

@@ -27,6 +27,7 @@ pub struct StartError {
 
 /// Why one sink did not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartFailure {
     /// Its build said no.
     #[error("{}", .0.full_text())]
