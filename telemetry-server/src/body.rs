@@ -2,30 +2,46 @@
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRef, FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde_json::Value;
 use telemetry_core::wire::{self, Problems};
 
+use crate::decoders::Decoders;
 use crate::error::ApiError;
 
-/// A body that is JSON, or nothing at all. A missing content type is taken as JSON.
+/// A body that says it is JSON, or nothing at all. A missing content type is taken as JSON.
 #[derive(Debug)]
-pub(crate) struct JsonBody(Value);
+pub(crate) struct JsonBody {
+    bytes: Bytes,
+    decoders: Decoders,
+}
 
 impl JsonBody {
-    /// What `read` makes of it, or all problems. The body is dropped here: it may be many times as large
+    /// What `read` makes of it, or all problems. The JSON is dropped here: it may be many times as large
     /// as what is made of it, and an answer can take a while.
-    pub(crate) fn read<T>(
+    pub(crate) async fn read<T: Send + 'static>(
         self,
-        read: impl FnOnce(&Value, &mut Problems) -> Option<T>,
+        read: impl FnOnce(&Value, &mut Problems) -> Option<T> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let mut problems = Problems::default();
-        Ok(read(&self.0, &mut problems).ok_or(problems)?)
+        let Self { bytes, decoders } = self;
+        let size = bytes.len();
+        let work = move || {
+            if size > 2 * MAX_VALUES && values(&bytes) > MAX_VALUES {
+                let detail = format!("the body has more than {MAX_VALUES} values; send it in parts");
+                return Err(ApiError::Status(StatusCode::PAYLOAD_TOO_LARGE, detail));
+            }
+            let mut problems = Problems::default();
+            Ok(read(&wire::parse(&bytes)?, &mut problems).ok_or(problems)?)
+        };
+        decoders.run(Some(size), work).await?
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
+impl<S: Send + Sync> FromRequest<S> for JsonBody
+where
+    Decoders: FromRef<S>,
+{
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -39,11 +55,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             return Err(ApiError::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| refused(&rejection))?;
-        if bytes.len() > 2 * MAX_VALUES && values(&bytes) > MAX_VALUES {
-            let detail = format!("the body has more than {MAX_VALUES} values; send it in parts");
-            return Err(ApiError::Status(StatusCode::PAYLOAD_TOO_LARGE, detail));
-        }
-        Ok(Self(wire::parse(&bytes)?))
+        Ok(Self { bytes, decoders: Decoders::from_ref(state) })
     }
 }
 
@@ -105,7 +117,7 @@ mod tests {
     async fn a_compressed_body_is_told_that_it_can_t_be_read() {
         for (encoding, status) in [("gzip", Some(415)), ("br", Some(415)), ("identity", None), ("", None)] {
             let request = Request::post("/").header("content-encoding", encoding).body("1".into()).unwrap();
-            let refused = JsonBody::from_request(request, &()).await.err();
+            let refused = JsonBody::from_request(request, &Decoders::new()).await.err();
             assert_eq!(refused.map(|error| error.into_response().status().as_u16()), status, "{encoding}");
         }
     }

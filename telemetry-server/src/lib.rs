@@ -19,6 +19,7 @@ mod body;
 mod cli;
 mod database;
 mod datasets;
+mod decoders;
 mod doctor;
 mod error;
 mod exposition;

@@ -41,7 +41,7 @@ impl Default for Limits {
         Self {
             max_body_bytes: 16 << 20,
             max_header_bytes: 32 << 10,
-            max_held_bytes: 64 << 20,
+            max_held_bytes: 32 << 20,
             max_connections: 1_024,
             max_requests: 512,
             header_timeout: Duration::from_secs(30),
@@ -60,7 +60,7 @@ impl Limits {
     pub const KEYS: [Key; 8] = [
         key("max_body_size", KeyKind::Size, "16MiB", "largest body of a request"),
         key("max_header_size", KeyKind::Size, "32KiB", "largest head of a request"),
-        key("max_held_size", KeyKind::Size, "64MiB", "bytes of all bodies held at once; beyond: 503"),
+        key("max_held_size", KeyKind::Size, "32MiB", "bytes of all bodies held at once; beyond: 503"),
         key("max_connections", KeyKind::Integer, "1024", "connections; the longest waiting makes room"),
         key("max_requests", KeyKind::Integer, "512", "requests worked on at once; beyond: 503"),
         key("header_timeout", KeyKind::Duration, "30s", "how long idling, or a request's head, may take"),

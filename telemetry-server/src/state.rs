@@ -5,19 +5,15 @@ use std::time::Duration;
 
 use telemetry_core::TraceStore;
 use telemetry_pipeline::Telemetry;
-use tokio::sync::Semaphore;
 
 use crate::auth::Tokens;
 use crate::datasets::Exporter;
+use crate::decoders::Decoders;
 use crate::error::ApiError;
 use crate::exposition::Exposition;
 use crate::http::Admission;
 use crate::otlp::Streams;
 use crate::settings::Settings;
-
-/// Requests of OTLP that are decompressed and decoded at once: a few kilobytes may become a body of
-/// the largest size.
-const MAX_DECODERS: usize = 4;
 
 /// Cheap to clone: one per request.
 #[derive(Clone, Debug)]
@@ -33,7 +29,7 @@ struct Shared {
     ack_within: Duration,
     max_body_bytes: usize,
     streams: Streams,
-    decoders: Arc<Semaphore>,
+    decoders: Decoders,
 }
 
 impl AppState {
@@ -45,7 +41,7 @@ impl AppState {
             ack_within: settings.ack_within,
             max_body_bytes: settings.limits.max_body_bytes,
             streams: Streams::default(),
-            decoders: Arc::new(Semaphore::new(MAX_DECODERS)),
+            decoders: Decoders::new(),
             admission: Admission::new(settings.limits.clone(), exposition.requests.clone()),
             exposition,
             exporter: Exporter::new(settings.datasets.clone()),
@@ -85,9 +81,9 @@ impl AppState {
         self.0.max_body_bytes
     }
 
-    /// Turns to decompress and decode what came by OTLP.
-    pub(crate) fn decoders(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.0.decoders)
+    /// Turns to read large bodies.
+    pub(crate) fn decoders(&self) -> &Decoders {
+        &self.0.decoders
     }
 
     /// Where cumulative streams that come by OTLP stand.

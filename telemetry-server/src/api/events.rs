@@ -21,7 +21,7 @@ use super::schema;
     responses((status = 200, body = schema::LoggedAnswer, description = "Stored"), schema::Refused)
 )]
 pub(super) async fn log(State(state): State<AppState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
-    match body.read(Logged::read)? {
+    match body.read(Logged::read).await? {
         Logged::One(event, ttl) => {
             ack::store(&state, vec![Submission::Event { event, ttl }]).await?;
             Ok(Json(Value::Null))

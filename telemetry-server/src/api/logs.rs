@@ -18,6 +18,6 @@ use super::schema;
     responses((status = 200, body = schema::Logs, description = "The logs, newest first"), schema::Refused)
 )]
 pub(super) async fn query(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
-    let query = body.read(read_log_query)?;
+    let query = body.read(read_log_query).await?;
     stream::data(state.store()?.query_logs(query), |log| log_json(&log)).await
 }

@@ -26,7 +26,7 @@ pub(super) async fn query(
     body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
     let now = Timestamp::now();
-    let query = body.read(|body, problems| read_metric_query(&metric, body, now, problems))?;
+    let query = body.read(move |body, problems| read_metric_query(&metric, body, now, problems)).await?;
     let series = state.store()?.query_metrics(query).await?;
     Ok(Json(json!({"data": series.iter().map(metric_series_json).collect::<Vec<_>>()})))
 }

@@ -110,7 +110,7 @@ async fn answer(
     }
 }
 
-/// Reads the records, away from the threads that serve connections.
+/// Reads the records.
 async fn read<T: Send + 'static>(
     state: &AppState,
     encoding: Encoding,
@@ -121,19 +121,15 @@ async fn read<T: Send + 'static>(
     let body = body.map_err(|rejection| ApiError::Status(rejection.status(), rejection.body_text()))?;
     let compression = Compression::of(headers)?;
     let limit = state.max_body_bytes();
-    let turn = state.decoders().acquire_owned().await;
-    let turn = turn.map_err(|_| ApiError::unavailable("the server is shutting down"))?;
+    // A few kilobytes may become a body of the largest size.
+    let bytes = (compression == Compression::None).then_some(body.len());
     let work = move || {
-        // Held until what was decompressed is gone.
-        let _turn = turn;
         let mut rejected = Rejections::default();
         let plain = compression.undo(&body, limit)?;
         let records = read(encoding, &plain, limit, Timestamp::now(), &mut rejected)?;
         Ok((records, rejected))
     };
-    let done: Result<_, Refusal> = tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| ApiError::unavailable("the server is shutting down"))?;
+    let done: Result<_, Refusal> = state.decoders().run(bytes, work).await?;
     Ok(done?)
 }
 

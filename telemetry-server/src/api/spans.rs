@@ -48,7 +48,7 @@ pub(super) async fn tree(
     body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
     let span_id = super::span_id(&span)?;
-    let request = body.read(|body, problems| read_tree_query(span_id, body, problems))?;
+    let request = body.read(move |body, problems| read_tree_query(span_id, body, problems)).await?;
     let tree = state.store()?.span_tree(request.query).await?;
     let tree = tree.ok_or_else(|| ApiError::not_found(format!("Span {span_id} not found")))?;
     let service_name = state.telemetry().service_name();
@@ -62,7 +62,7 @@ pub(super) async fn tree(
     responses((status = 200, body = schema::Spans, description = "The spans"), schema::Refused)
 )]
 pub(super) async fn query(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
-    let query = body.read(read_span_query)?;
+    let query = body.read(read_span_query).await?;
     let service_name = state.telemetry().service_name().to_owned();
     stream::data(state.store()?.query_spans(query), move |span| span_json(&span, &service_name)).await
 }
@@ -74,7 +74,7 @@ pub(super) async fn query(State(state): State<AppState>, body: JsonBody) -> Resu
     responses((status = 200, body = schema::Null, description = "Appended"), schema::Refused)
 )]
 pub(super) async fn export(State(state): State<AppState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
-    let request = body.read(read_export)?;
+    let request = body.read(read_export).await?;
     let spans = state.store()?.query_spans(request.query);
     state.exporter().append(&request.dataset_id, spans).await?;
     Ok(Json(Value::Null))

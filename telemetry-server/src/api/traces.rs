@@ -21,7 +21,7 @@ use super::schema;
     responses((status = 200, body = schema::Traces, description = "The traces"), schema::Refused)
 )]
 pub(super) async fn query(State(state): State<AppState>, body: JsonBody) -> Result<Response, ApiError> {
-    let query = body.read(read_trace_query)?;
+    let query = body.read(read_trace_query).await?;
     stream::data(state.store()?.query_traces(query), |trace| trace_json(&trace)).await
 }
 
