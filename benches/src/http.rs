@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use telemetry_tests::{Client, Settings};
@@ -12,11 +13,19 @@ use telemetry_tests::{Client, Settings};
 use crate::table::line;
 
 const CONNECTIONS: u64 = 16;
+/// Events of a batch of some 4 MB.
+const BATCH: usize = 16_000;
 
 /// Resident memory of a process, in MB.
 pub(crate) fn resident(process: u32) -> Result<f64> {
+    memory(process, "VmRSS:")
+}
+
+/// A line of a process's status that is about memory, in MB.
+fn memory(process: u32, what: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let value = status.lines().find_map(|found| found.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let value = status.lines().find_map(|found| found.strip_prefix(what));
+    let value = value.with_context(|| format!("no {what}"))?;
     Ok(value.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)
 }
 
@@ -104,6 +113,34 @@ fn post_all(url: &str, load: Load, time: Duration) -> Result<Histogram<u64>> {
     latencies.into_inner().context("a connection panicked")
 }
 
+/// Posts batches on more connections than can be served, and comes back at once when refused; gives how many
+/// were stored and how many refused.
+fn overload(url: &str, time: Duration) -> Result<(u32, u32)> {
+    let event = Load::Spans.event(0, 2);
+    let batch = json!({"events": vec![json!({"event": event}); BATCH]});
+    let until = Instant::now() + time;
+    let (stored, refused) = (AtomicU32::new(0), AtomicU32::new(0));
+    let post = || -> Result<()> {
+        while Instant::now() < until {
+            // Who is refused before all is sent may find the connection closed instead of the answer.
+            match Client::connect(url)?.post("/v1/telemetry/events", &batch) {
+                Ok(answer) if answer.status == 200 => stored.fetch_add(1, Ordering::Relaxed),
+                Ok(answer) if !matches!(answer.status, 429 | 503) => bail!("{}", answer.status),
+                Ok(_) | Err(_) => refused.fetch_add(1, Ordering::Relaxed),
+            };
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| -> Result<()> {
+        let running: Vec<_> = (0..CONNECTIONS * 2).map(|_| scope.spawn(post)).collect();
+        for thread in running {
+            thread.join().map_err(|_| anyhow::anyhow!("a connection panicked"))??;
+        }
+        Ok(())
+    })?;
+    Ok((stored.into_inner(), refused.into_inner()))
+}
+
 pub(crate) fn run(program: PathBuf, seconds: u64) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let started = Instant::now();
@@ -124,6 +161,10 @@ pub(crate) fn run(program: PathBuf, seconds: u64) -> Result<()> {
         line("  latency, p99", latencies.value_at_quantile(0.99) as f64 / 1e3, "ms", "limit", 20.0);
     }
     line("memory, after the load", resident(server.id())?, "MB", "limit", 200.0);
+    let (stored, refused) = overload(server.url(), Duration::from_secs(seconds))?;
+    println!("batches of {BATCH} events, 32 connections: {stored} stored, {refused} refused");
+    ensure!(stored > 0 && refused > 0, "that was no overload");
+    line("memory, at most", memory(server.id(), "VmHWM:")?, "MB", "limit", 200.0);
     let ended = server.stop()?;
     ensure!(ended.status.success(), "{ended:?}");
     Ok(())
