@@ -15,6 +15,8 @@ use crate::table::line;
 const CONNECTIONS: u64 = 16;
 /// Events of a batch of some 4 MB.
 const BATCH: usize = 16_000;
+/// A tenth of what the server asks for.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Resident memory of a process, in MB.
 pub(crate) fn resident(process: u32) -> Result<f64> {
@@ -113,8 +115,8 @@ fn post_all(url: &str, load: Load, time: Duration) -> Result<Histogram<u64>> {
     latencies.into_inner().context("a connection panicked")
 }
 
-/// Posts batches on more connections than can be served, and comes back at once when refused; gives how many
-/// were stored and how many refused.
+/// Posts batches on more connections than can be served, which come back after [`PAUSE`] when refused; gives how
+/// many were stored and how many refused.
 fn overload(url: &str, time: Duration) -> Result<(u32, u32)> {
     let event = Load::Spans.event(0, 2);
     let batch = json!({"events": vec![json!({"event": event}); BATCH]});
@@ -126,7 +128,10 @@ fn overload(url: &str, time: Duration) -> Result<(u32, u32)> {
             match Client::connect(url)?.post("/v1/telemetry/events", &batch) {
                 Ok(answer) if answer.status == 200 => stored.fetch_add(1, Ordering::Relaxed),
                 Ok(answer) if !matches!(answer.status, 429 | 503) => bail!("{}", answer.status),
-                Ok(_) | Err(_) => refused.fetch_add(1, Ordering::Relaxed),
+                Ok(_) | Err(_) => {
+                    std::thread::park_timeout(PAUSE);
+                    refused.fetch_add(1, Ordering::Relaxed)
+                }
             };
         }
         Ok(())

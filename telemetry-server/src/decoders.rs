@@ -11,7 +11,7 @@ use crate::state::AppState;
 /// Bytes up to which a body is read at once, by the thread that serves its connection.
 const SMALL: usize = 64 << 10;
 /// Bytes of larger bodies that are read at the same time. One that is larger yet is read alone.
-const AT_ONCE: u32 = 8 << 20;
+const AT_ONCE: u32 = 4 << 20;
 /// What a body counts for at least, so that few threads are at it.
 const LEAST: u32 = AT_ONCE / 8;
 
