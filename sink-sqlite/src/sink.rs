@@ -67,7 +67,7 @@ pub async fn open(config: Config, service_name: &str) -> Result<BuiltSink, SinkE
     let store = Arc::new(reader.clone());
     let sink = SqliteSink { writer, reader, checkpointer, tasks, reopened: 0 };
     // A cancelled statement would run on and block the next: no time-out, slowness is reported instead.
-    let options = SinkOptions { write_timeout: None, queue_bytes: 32 << 20, ..SinkOptions::default() };
+    let options = SinkOptions { write_timeout: None, queue_bytes: 64 << 20, ..SinkOptions::default() };
     Ok(BuiltSink::new(sink, SignalSet::ALL).with_store(store).with_recovered(recovered).with_options(options))
 }
 
