@@ -41,7 +41,7 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
         // Ours never wait for one another: this is for other programs that hold a lock for a moment.
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(false)
-        .statement_cache_capacity(256)
+        .statement_cache_capacity(512)
         // Rows on their way: each may be large.
         .row_buffer_size(256)
         .pragma("temp_store", "memory")

@@ -11,8 +11,9 @@ use sqlx::{
     Arguments, AssertSqlSafe, Either, Encode, Execute, Executor as _, SqlSafeStr, SqlStr, Sqlite, Type,
 };
 
-/// Rows per statement, largest first. The last must be 1.
-const SIZES: [usize; 11] = [128, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1];
+/// Rows per statement, largest first. The last must be 1. Every number up to 16: so many come together where each
+/// client waits for its answer.
+const SIZES: [usize; 18] = [128, 32, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1];
 
 /// Values for the placeholders of one statement.
 #[derive(Default)]
