@@ -1,7 +1,7 @@
 //! Constant SQL for many rows at once.
 //!
 //! A statement per row costs more in hand-over between threads than SQLite's own work. Rows therefore
-//! go by the hundred, in statements of a few fixed sizes that stay prepared.
+//! go by the hundred, in statements of fixed sizes that stay prepared.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Values {
     }
 }
 
-/// `HEAD (?, …), (?, …), … TAIL`, in a few sizes.
+/// `HEAD (?, …), (?, …), … TAIL`, in every size.
 pub(crate) struct ManyRows {
     columns: usize,
     sizes: [(usize, SqlStr); SIZES.len()],
