@@ -75,3 +75,22 @@ async fn a_cumulative_point_sent_again_while_its_first_try_is_pending_counts_onc
     });
     assert_eq!(values.collect::<Vec<_>>(), [MetricValue::Int(5)]);
 }
+
+#[tokio::test]
+async fn batches_that_must_wait_for_their_turn_are_all_stored() {
+    const EVENTS: usize = 500;
+    let (sink, script) = FaultySink::new([]);
+    let mut built = sink.built();
+    built.store = Some(Arc::new(MemoryStore::new("test")));
+    let spec = SinkSpec { entry: &READY_MADE, context: ready_made(built) };
+    let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
+    let api = router(pipeline.telemetry(), &Settings::default());
+    // Some 5 MB: more than is read at once.
+    let body = format!(r#"{{"events": [{}]}}"#, vec![log(); EVENTS].join(","));
+    let post = async || {
+        let request = Request::post("/v1/telemetry/events").body(Body::from(body.clone())).unwrap();
+        api.clone().oneshot(request).await.unwrap().status().as_u16()
+    };
+    assert_eq!(tokio::join!(post(), post(), post()), (200, 200, 200));
+    assert_eq!(script.seen().signals().len(), 3 * EVENTS);
+}
