@@ -24,10 +24,12 @@ mod metrics;
 mod options;
 pub mod query;
 mod registry;
+mod retained_bytes;
 mod signal;
 mod sink;
 mod span;
 mod store;
+mod submission;
 mod timestamp;
 pub mod wire;
 mod words;
@@ -45,10 +47,12 @@ pub use registry::{
     BoxFuture, BuildFn, BuiltSink, Recovered, Registered, Registry, RegistryError, SinkContext, SinkEntry,
     SinkOptions, SpoolOptions,
 };
+pub use retained_bytes::{RetainedBytes, RetainedCount};
 pub use signal::{LogBody, LogRecord, MetricPoint, Origin, Signal, SignalSet, StreamMark, WaitingEnd};
 pub use sink::{Action, Sink, SinkError, Written};
 pub use span::{Span, SpanEvent, SpanKind, SpanState, SpanStatus, Trace};
 pub use store::{Pages, QueryError, TraceStore};
+pub use submission::Submission;
 pub use timestamp::{Timestamp, TimestampError};
 pub use words::UnknownWord;
 
