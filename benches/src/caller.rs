@@ -148,7 +148,7 @@ pub(crate) fn note(spans: u64) {
 fn lost(telemetry: &Telemetry) -> u64 {
     let ledger = telemetry.ledger();
     let by_sinks: u64 = ledger.sinks.iter().map(|sink| sink.dropped + sink.failed).sum();
-    ledger.door.refused_full + by_sinks
+    ledger.ingest.refused_full + by_sinks
 }
 
 /// Fails if our spans were not all delivered: then the figure is worth nothing.

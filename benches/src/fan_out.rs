@@ -6,9 +6,9 @@ use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use telemetry_core::{
     Batch, BuiltSink, Event, Options, RunId, Severity, SignalSet, Sink, SinkContext, SinkEntry, SinkError,
-    Ttl, Written,
+    Submission, Ttl, Written,
 };
-use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Submission};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
 
 use crate::cpu;
 use crate::table::line;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
-use telemetry_core::{OptionValue, Options, RunId, SinkContext, Ttl};
-use telemetry_pipeline::{Pipeline, PipelineConfig, Submission, Telemetry};
+use telemetry_core::{OptionValue, Options, RunId, SinkContext, Submission, Ttl};
+use telemetry_pipeline::{Pipeline, PipelineConfig, Telemetry};
 
 use crate::sqlite::events;
 use crate::table::line;

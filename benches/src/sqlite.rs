@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use telemetry_core::{
-    Event, OptionValue, Options, RunId, Severity, SinkContext, SpanId, SpanStatus, Timestamp, TraceId, Ttl,
-    attrs,
+    Event, OptionValue, Options, RunId, Severity, SinkContext, SpanId, SpanStatus, Submission, Timestamp,
+    TraceId, Ttl, attrs,
 };
-use telemetry_pipeline::{Pipeline, PipelineConfig, Receipt, SinkSpec, Submission};
+use telemetry_pipeline::{Pipeline, PipelineConfig, Receipt, SinkSpec};
 
 use crate::table::line;
 

@@ -4,11 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use telemetry_core::{Chunk, Signal, SignalSet, Timestamp};
+use telemetry_core::{Chunk, Signal, SignalSet, Submission, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Submission;
-use crate::assembler::{Assembler, Input};
+use crate::assembler::Assembler;
 use crate::lane::Inlet;
 use crate::ledger::SinkCounters;
 use crate::lost::LostChunks;
@@ -120,7 +119,7 @@ impl Engine {
     /// Takes what is in the queue; says how much.
     fn drain(&mut self, inlet: &mut Inlet) -> usize {
         let now = Timestamp::now();
-        let (taken, requests) = inlet.drain(|record| self.ingest_logged(record.into_input(), now));
+        let (taken, requests) = inlet.drain(|record| self.ingest_logged(record.into_submission(), now));
         // Before a request that may bring it again.
         let (lost, losses) = self.lost.take();
         for chunk in lost {
@@ -138,15 +137,15 @@ impl Engine {
     }
 
     /// Takes what this process logged, without what must not be seen.
-    fn ingest_logged(&mut self, mut input: Input, now: Timestamp) {
-        if let Input::Event { event, .. } = &mut input {
+    fn ingest_logged(&mut self, mut submission: Submission, now: Timestamp) {
+        if let Submission::Event { event, .. } = &mut submission {
             self.assembler.count_redacted(self.redaction.apply(event));
         }
-        self.ingest(input, now);
+        self.ingest(submission, now);
     }
 
-    fn ingest(&mut self, input: Input, now: Timestamp) {
-        self.assembler.ingest(input, now, &mut self.signals);
+    fn ingest(&mut self, submission: Submission, now: Timestamp) {
+        self.assembler.ingest(submission, now, &mut self.signals);
         if self.signals.len() >= CHUNK {
             self.send_chunk();
         }

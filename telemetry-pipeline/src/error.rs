@@ -3,9 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use telemetry_core::SinkError;
-
-use crate::Submission;
+use telemetry_core::{SinkError, Submission};
 
 /// Why a submission was refused. It comes back whole.
 #[derive(Debug, thiserror::Error)]

@@ -24,7 +24,7 @@ use telemetry_core::SignalSet;
 use crate::PipelineConfig;
 use crate::assembler::Sampling;
 use crate::engine::Request;
-use crate::ledger::DoorCounters;
+use crate::ledger::IngestCounters;
 use crate::record::{FREE_BYTES, Record};
 
 /// Requests that may wait for the engine.
@@ -76,7 +76,7 @@ pub(crate) struct Gate {
     plain_bytes: usize,
     pub(crate) interest: SignalSet,
     pub(crate) sampling: Sampling,
-    pub(crate) door: DoorCounters,
+    pub(crate) ingest: IngestCounters,
     closed: AtomicBool,
     /// Whether the engine sleeps until it is woken; only then a push wakes it.
     parked: AtomicBool,
@@ -99,7 +99,7 @@ impl Gate {
             plain_bytes: config.assembler.max_value_bytes.min(FREE_BYTES),
             interest,
             sampling: config.assembler.sampling,
-            door: DoorCounters::default(),
+            ingest: IngestCounters::default(),
             closed: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             engine: OnceLock::new(),
@@ -119,7 +119,7 @@ impl Gate {
         }
         let accepted = self.push(record);
         if !accepted {
-            self.door.refused_full.fetch_add(1, Ordering::Relaxed);
+            self.ingest.refused_full.fetch_add(1, Ordering::Relaxed);
         }
         accepted
     }
@@ -128,18 +128,18 @@ impl Gate {
     #[cold]
     fn offer_large(&self, mut record: Box<Record>) -> bool {
         if self.is_closed() {
-            self.door.refused_closed.fetch_add(1, Ordering::Relaxed);
+            self.ingest.refused_closed.fetch_add(1, Ordering::Relaxed);
             return false;
         }
         if record.payload_bytes() > self.max_value_bytes {
-            self.door.truncated_values.fetch_add(record.truncate(self.max_value_bytes), Ordering::Relaxed);
+            self.ingest.truncated_values.fetch_add(record.truncate(self.max_value_bytes), Ordering::Relaxed);
         }
         let bytes = record.charged_bytes();
         let fits = bytes == 0 || self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_bytes;
         let accepted = fits && self.push(move || *record);
         if !accepted {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.door.refused_full.fetch_add(1, Ordering::Relaxed);
+            self.ingest.refused_full.fetch_add(1, Ordering::Relaxed);
         }
         accepted
     }

@@ -14,16 +14,16 @@ use crate::assembler::AssemblerCounts;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Before the queue.
-    pub door: DoorLedger,
+    pub ingest: IngestLedger,
     /// In the assembler.
     pub assembler: AssemblerCounts,
     /// Each sink, in the order of the configuration.
     pub sinks: Vec<SinkLedger>,
 }
 
-/// What came to the door.
+/// Events submitted to the pipeline, before the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DoorLedger {
+pub struct IngestLedger {
     /// Events that entered the queue.
     pub accepted: u64,
     /// Events refused because the queue, its byte budget or a store was full.
@@ -73,9 +73,9 @@ pub enum SinkState {
     Failed,
 }
 
-/// Counters of the door.
+/// Counters of submitted events.
 #[derive(Debug, Default)]
-pub(crate) struct DoorCounters {
+pub(crate) struct IngestCounters {
     pub(crate) accepted: AtomicU64,
     pub(crate) refused_full: AtomicU64,
     pub(crate) refused_closed: AtomicU64,
@@ -83,9 +83,9 @@ pub(crate) struct DoorCounters {
     pub(crate) truncated_values: AtomicU64,
 }
 
-impl DoorCounters {
-    pub(crate) fn read(&self) -> DoorLedger {
-        DoorLedger {
+impl IngestCounters {
+    pub(crate) fn read(&self) -> IngestLedger {
+        IngestLedger {
             accepted: self.accepted.load(Ordering::Relaxed),
             refused_full: self.refused_full.load(Ordering::Relaxed),
             refused_closed: self.refused_closed.load(Ordering::Relaxed),

@@ -45,13 +45,11 @@ mod telemetry;
 mod traceparent;
 mod worker;
 
-/// What [`Telemetry::submit`] takes: the assembler's own input.
-pub use assembler::Input as Submission;
 pub use config::PipelineConfig;
 pub use context::{Entered, FutureExt, InSpan, current_span, enter, leave};
 pub use error::{StartError, StartFailure, SubmitError};
 pub use ids::{random_span_id, random_trace_id};
-pub use ledger::{DoorLedger, Ledger, SinkLedger, SinkState};
+pub use ledger::{IngestLedger, Ledger, SinkLedger, SinkState};
 pub use pipeline::{Pipeline, ShutdownReport, SinkSpec, is_pipeline_thread};
 pub use receipt::{NotStored, Receipt};
 pub use redaction::{Content, MASK, Redact, Redaction, Verdict};

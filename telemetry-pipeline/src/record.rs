@@ -3,10 +3,10 @@
 use fastant::Instant;
 use telemetry_core::{
     Attributes, Event, EventContext, Payload, Severity, SpanId, SpanKey, SpanKind, SpanStatus, StructuredLog,
-    Text, TraceId, Ttl, UnstructuredLog,
+    Submission, Text, TraceId, Ttl, UnstructuredLog,
 };
 
-use crate::assembler::{Input, limits};
+use crate::assembler::limits;
 use crate::clock::Moment;
 
 /// A record's payload above this many bytes is charged to the byte budget.
@@ -89,8 +89,8 @@ impl Record {
         }
     }
 
-    /// The assembler's input.
-    pub(crate) fn into_input(self) -> Input {
+    /// Converts the record to what the assembler takes.
+    pub(crate) fn into_submission(self) -> Submission {
         let (event, ttl) = match self {
             Self::Start { trace_id, span_id, parent_span_id, moment, name, kind, attributes, ttl } => {
                 let payload = Payload::SpanStart { name, parent_span_id, kind };
@@ -111,7 +111,7 @@ impl Record {
             }
             Self::Boxed { event, .. } => *event,
         };
-        Input::Event { event, ttl }
+        Submission::Event { event, ttl }
     }
 
     /// Cuts texts at `max` bytes, so that one enormous value does not use up the budget of all; says how
@@ -178,7 +178,7 @@ mod tests {
         for event in [metric, log(i64::MIN), log(0), log(i64::MAX)] {
             let tick = Instant::now();
             let record = Record::from_event(event.clone(), Ttl::default(), tick);
-            assert_eq!(record.into_input(), Input::Event { event, ttl: Ttl::default() });
+            assert_eq!(record.into_submission(), Submission::Event { event, ttl: Ttl::default() });
         }
     }
 }

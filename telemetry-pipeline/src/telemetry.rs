@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fastant::Instant;
-use telemetry_core::{Attributes, Event, EventContext, SignalSet, SpanKind, Text, TraceStore, Ttl};
+use telemetry_core::{
+    Attributes, Event, EventContext, SignalSet, SpanKind, Submission, Text, TraceStore, Ttl,
+};
 use tokio::sync::oneshot;
 
 use crate::assembler::AssemblerCounts;
@@ -14,9 +16,7 @@ use crate::lane::Gate;
 use crate::ledger::{Ledger, SinkCounters, SinkState};
 use crate::receipt::{Receipt, receipt};
 use crate::record::Record;
-use crate::{
-    SpanBuilder, SpanContext, SpanGuard, SpanHandle, Submission, SubmitError, TraceParent, current_span,
-};
+use crate::{SpanBuilder, SpanContext, SpanGuard, SpanHandle, SubmitError, TraceParent, current_span};
 
 /// The door of the pipeline: a cheap clone, all that instrumented code holds.
 ///
@@ -132,9 +132,9 @@ impl Telemetry {
     pub fn submit(&self, submissions: Vec<Submission>) -> Result<Receipt, SubmitError> {
         let Some(shared) = &self.0 else { return Err(SubmitError::Closed(submissions)) };
         let count = submissions.len() as u64;
-        let door = &shared.gate.door;
+        let ingest = &shared.gate.ingest;
         if shared.gate.is_closed() {
-            door.refused_closed.fetch_add(count, Ordering::Relaxed);
+            ingest.refused_closed.fetch_add(count, Ordering::Relaxed);
             return Err(SubmitError::Closed(submissions));
         }
         let is_full = |store: &StoreQueue| {
@@ -142,14 +142,14 @@ impl Telemetry {
                 && store.bytes.load(Ordering::Relaxed) > store.max_bytes
         };
         if shared.stores.iter().any(is_full) {
-            door.refused_full.fetch_add(count, Ordering::Relaxed);
+            ingest.refused_full.fetch_add(count, Ordering::Relaxed);
             return Err(SubmitError::Full(submissions));
         }
         let (receipt, acks) = receipt(shared.stores.len());
         match shared.gate.request(Request::Submit { submissions, acks }) {
             Ok(()) => Ok(receipt),
             Err(request) => {
-                door.refused_full.fetch_add(count, Ordering::Relaxed);
+                ingest.refused_full.fetch_add(count, Ordering::Relaxed);
                 let submissions = match request {
                     Request::Submit { submissions, .. } => submissions,
                     Request::Flush { .. } => Vec::new(),
@@ -225,10 +225,10 @@ impl Telemetry {
     pub fn ledger(&self) -> Ledger {
         let Some(shared) = &self.0 else { return Ledger::default() };
         let mut assembler = *shared.assembler.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut door = shared.gate.door.read();
-        assembler.truncated_values += shared.gate.door.truncated_values.load(Ordering::Relaxed);
-        door.accepted = assembler.inputs;
-        Ledger { door, assembler, sinks: shared.sinks.iter().map(|sink| sink.read()).collect() }
+        let mut ingest = shared.gate.ingest.read();
+        assembler.truncated_values += shared.gate.ingest.truncated_values.load(Ordering::Relaxed);
+        ingest.accepted = assembler.submissions;
+        Ledger { ingest, assembler, sinks: shared.sinks.iter().map(|sink| sink.read()).collect() }
     }
 
     /// The store of the first sink that gave one.

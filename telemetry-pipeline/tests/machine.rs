@@ -9,11 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use telemetry_core::{
     Attributes, Batch, BuiltSink, Event, EventContext, Options, RunId, Severity, Signal, SignalSet, Sink,
-    SinkContext, SinkEntry, SinkError, SinkOptions, SpanEvent, SpanStatus, Ttl, Written, attrs,
+    SinkContext, SinkEntry, SinkError, SinkOptions, SpanEvent, SpanStatus, Submission, Ttl, Written, attrs,
 };
 use telemetry_pipeline::{
-    FutureExt as _, Pipeline, PipelineConfig, SinkSpec, SinkState, Submission, SubmitError, Telemetry,
-    current_span,
+    FutureExt as _, Pipeline, PipelineConfig, SinkSpec, SinkState, SubmitError, Telemetry, current_span,
 };
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -251,7 +250,7 @@ fn overflow_is_refused_and_counted() {
     let submitted = telemetry.submit(vec![Submission::Event { event: large, ttl: Ttl::default() }]);
     assert!(submitted.is_ok(), "a submission is bounded by whoever submits");
     let ledger = telemetry.ledger();
-    assert!(ledger.door.refused_full >= 1, "{ledger:?}");
+    assert!(ledger.ingest.refused_full >= 1, "{ledger:?}");
 }
 
 #[test]
@@ -264,7 +263,7 @@ fn nothing_is_accepted_after_a_shutdown() {
     log(&telemetry, "late");
     assert!(matches!(telemetry.submit(submission("late")), Err(SubmitError::Closed(_))));
     drop(span);
-    assert_eq!(telemetry.ledger().door.refused_closed, 3);
+    assert_eq!(telemetry.ledger().ingest.refused_closed, 3);
 }
 
 #[test]

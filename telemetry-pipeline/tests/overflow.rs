@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use telemetry_core::query::TraceQuery;
 use telemetry_core::{
-    Batch, BuiltSink, SignalSet, Sink, SinkError, Span, SpanId, SpanKey, SpanState, Timestamp, TraceId,
-    TraceStore as _, Written,
+    Batch, BuiltSink, SignalSet, Sink, SinkError, Span, SpanId, SpanKey, SpanState, Submission, Timestamp,
+    TraceId, TraceStore as _, Written,
 };
-use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Submission};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
 use telemetry_testkit::{MemoryStore, READY_MADE, block_on, ready_made, store_kit::collect};
 
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use telemetry_core::{Signal, Span, SpanId, SpanKey, SpanState, Timestamp, TraceId};
-use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Submission};
+use telemetry_core::{Signal, Span, SpanId, SpanKey, SpanState, Submission, Timestamp, TraceId};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
 use telemetry_testkit::{FaultySink, MemoryStore, Move, READY_MADE, Script, ready_made};
 
 const DEADLINE: Duration = Duration::from_secs(30);

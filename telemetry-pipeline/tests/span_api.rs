@@ -99,7 +99,7 @@ fn requests_do_not_mix(run: impl FnOnce(Telemetry)) {
     let running = start(PipelineConfig { queue_slots: 1 << 16, ..PipelineConfig::default() });
     run(running.telemetry());
     let (signals, ledger) = running.finish();
-    assert_eq!((ledger.door.refused_full, ledger.assembler.late), (0, 0), "{ledger:?}");
+    assert_eq!((ledger.ingest.refused_full, ledger.assembler.late), (0, 0), "{ledger:?}");
     let spans = ended(&signals);
     assert_eq!(spans.len(), 4 * REQUESTS);
     let mut numbers: HashMap<TraceId, &Value> = HashMap::new();
@@ -344,7 +344,7 @@ fn an_enormous_value_is_cut_and_its_span_kept() {
         _ => false,
     };
     assert!(signals.iter().any(cut));
-    assert_eq!((ledger.assembler.truncated_values, ledger.door.refused_full), (2, 0));
+    assert_eq!((ledger.assembler.truncated_values, ledger.ingest.refused_full), (2, 0));
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn a_guard_that_is_forgotten_leaves_a_span_that_a_shutdown_delivers_open() {
     let (signals, ledger) = running.finish();
     assert_eq!(ended(&signals).len(), 1);
     assert_eq!(
-        (ledger.door.accepted, signals.len()),
+        (ledger.ingest.accepted, signals.len()),
         (3, 3),
         "the start is delivered, and nothing is missing"
     );

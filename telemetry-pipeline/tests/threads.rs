@@ -50,7 +50,7 @@ fn thousands_of_short_lived_threads_lose_nothing_and_mix_nothing_up() {
         std::thread::spawn(move || drop(span)).join().unwrap();
     }
     let report = pipeline.shutdown(DEADLINE);
-    assert_eq!((report.ledger.door.refused_full, report.ledger.assembler.late), (0, 0));
+    assert_eq!((report.ledger.ingest.refused_full, report.ledger.assembler.late), (0, 0));
     let spans = ended(&seen.signals());
     assert_eq!(spans.len(), THREADS / 4 * 2);
     let roots = spans.iter().filter(|span| span.name == "span");
@@ -102,8 +102,8 @@ fn hundreds_of_living_threads_are_delivered_and_shut_down_in_time() {
     assert!(spans.iter().all(|span| span.events.len() == 1));
     // Of each thread: two starts, a log, an end.
     assert_eq!(signals.len(), 4 * THREADS);
-    let door = telemetry.ledger().door;
-    assert_eq!((door.refused_full, door.refused_closed), (0, 2 * THREADS as u64));
+    let ingest = telemetry.ledger().ingest;
+    assert_eq!((ingest.refused_full, ingest.refused_closed), (0, 2 * THREADS as u64));
 }
 
 /// Does all that a handle can while its thread ends.

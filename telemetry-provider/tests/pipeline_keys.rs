@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use telemetry_core::{Attributes, Event, Registry, Signal, SpanStatus, TraceId, Ttl, attrs};
-use telemetry_pipeline::{Submission, Verdict, random_span_id, random_trace_id};
+use telemetry_core::{Attributes, Event, Registry, Signal, SpanStatus, Submission, TraceId, Ttl, attrs};
+use telemetry_pipeline::{Verdict, random_span_id, random_trace_id};
 use telemetry_provider::{Config, Provider, Variables};
 use telemetry_testkit::{CaptureSink, READY_MADE, ready_made};
 

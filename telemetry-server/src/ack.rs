@@ -1,6 +1,7 @@
 //! Acknowledged means stored: a client's 200 waits for the commit.
 
-use telemetry_pipeline::{Receipt, Submission, SubmitError};
+use telemetry_core::Submission;
+use telemetry_pipeline::{Receipt, SubmitError};
 
 use crate::error::ApiError;
 use crate::exposition::Measurement;

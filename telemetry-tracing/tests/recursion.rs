@@ -41,5 +41,5 @@ fn a_sink_that_logs_does_not_feed_itself() {
         assert!(runtime.block_on(telemetry.flush(Duration::from_secs(30))).is_complete());
     }
     let ledger = pipeline.shutdown(Duration::from_secs(30)).ledger;
-    assert_eq!((ledger.door.accepted, ledger.sinks[0].delivered), (3, 3));
+    assert_eq!((ledger.ingest.accepted, ledger.sinks[0].delivered), (3, 3));
 }

@@ -112,5 +112,5 @@ for metric in SENT["metrics"]:
         check(f"{name}: total", round(now, 9), metric.get("sum", metric.get("last")))
 
 ledger = ask("/ledger")
-check("nothing is refused", (ledger["door"]["refused_full"], ledger["assembler"]["refused"]), (0, 0))
+check("nothing is refused", (ledger["ingest"]["refused_full"], ledger["assembler"]["refused"]), (0, 0))
 print(f"{SERVICE}: {checks} checks")

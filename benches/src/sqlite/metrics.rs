@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use telemetry_core::query::{Aggregation, MetricQuery, QueryType};
-use telemetry_core::{Event, Timestamp, Ttl, Value, attrs};
-use telemetry_pipeline::{Pipeline, Submission};
+use telemetry_core::{Event, Submission, Timestamp, Ttl, Value, attrs};
+use telemetry_pipeline::Pipeline;
 use tokio::runtime::Runtime;
 
 use super::{AT_ONCE, BATCH, FIRST_TIME, acknowledged};

@@ -2,17 +2,17 @@
 
 use serde::Serialize;
 
-/// Counters of the assembler. Every input is exactly one of `signalled`, `held` and `refused`.
+/// Counters of the assembler. Every submission is exactly one of `signalled`, `held` and `refused`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AssemblerCounts {
     /// Events, spans, logs and metrics that came in.
-    pub inputs: u64,
-    /// Inputs that became a signal at once.
+    pub submissions: u64,
+    /// Submissions that became a signal at once.
     pub signalled: u64,
-    /// Inputs that had to wait when they came: ends for their start; of a trace that is not sampled,
+    /// Submissions that had to wait when they came: ends for their start; of a trace that is not sampled,
     /// starts and logs for the end.
     pub held: u64,
-    /// Inputs that became nothing: the sum of the five below.
+    /// Submissions that became nothing: the sum of the five below.
     pub refused: u64,
     /// Second ends, refused.
     pub duplicate_end: u64,

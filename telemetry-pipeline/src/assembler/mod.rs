@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use telemetry_core::{
     Attributes, Event, EventContext, LogBody, LogRecord, Metric, MetricPoint, Payload, Recovered, Signal,
-    SignalSet, Span, SpanEvent, SpanKey, SpanState, SpanStatus, StructuredLog, Text, Timestamp, Ttl,
-    UnstructuredLog, WaitingEnd,
+    SignalSet, Span, SpanEvent, SpanKey, SpanState, SpanStatus, StructuredLog, Submission, Text, Timestamp,
+    Ttl, UnstructuredLog, WaitingEnd,
 };
 
 use aged::Aged;
@@ -28,35 +28,17 @@ pub use limits::AssemblerConfig;
 use sampling::Listed;
 pub use sampling::{Sampling, SamplingError};
 
-/// What goes in.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Input {
-    /// An event, logged in order.
-    Event {
-        /// The event.
-        event: Event,
-        /// How long stores keep it.
-        ttl: Ttl,
-    },
-    /// A whole span with its events, received by OTLP; one of its times may be missing.
-    Span(Box<Span>),
-    /// A log received by OTLP, where order means nothing: never counted as late.
-    Log(Box<LogRecord>),
-    /// A measurement received by OTLP.
-    Metric(Box<MetricPoint>),
-}
-
 /// Turns events into signals.
 ///
 /// ```
-/// use telemetry_core::{Event, Recovered, Signal, SpanId, SpanStatus, Timestamp, TraceId, Ttl};
-/// use telemetry_pipeline::assembler::{Assembler, AssemblerConfig, Input};
+/// use telemetry_core::{Event, Recovered, Signal, SpanId, SpanStatus, Submission, Timestamp, TraceId, Ttl};
+/// use telemetry_pipeline::assembler::{Assembler, AssemblerConfig};
 ///
 /// let (trace, span) = (TraceId::from_u128(1).unwrap(), SpanId::from_u64(2).unwrap());
 /// let mut assembler = Assembler::new(AssemblerConfig::default(), Recovered::default());
 /// let (now, mut out) = (Timestamp::from_nanos(0), Vec::new());
 /// for event in [Event::span_start(trace, span, "chat"), Event::span_end(trace, span, SpanStatus::Ok)] {
-///     assembler.ingest(Input::Event { event, ttl: Ttl::default() }, now, &mut out);
+///     assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, now, &mut out);
 /// }
 /// assert!(matches!(&out[..], [Signal::SpanStarted(_), Signal::SpanEnded(span)] if span.name == "chat"));
 /// ```
@@ -137,18 +119,20 @@ impl Assembler {
         self.waiting.len()
     }
 
-    /// Takes one input that arrived at `now`.
-    pub fn ingest(&mut self, input: Input, now: Timestamp, out: &mut Vec<Signal>) {
-        self.counts.inputs += 1;
+    /// Takes one submission that arrived at `now`.
+    pub fn ingest(&mut self, submission: Submission, now: Timestamp, out: &mut Vec<Signal>) {
+        self.counts.submissions += 1;
         let refused = self.counts.refused;
         let held = self.counts.held;
-        match input {
-            Input::Event { event: Event::UnstructuredLog(log), ttl } => self.log(log, ttl, now, out),
-            Input::Event { event: Event::Metric(metric), ttl } => self.metric(metric, ttl, now, out),
-            Input::Event { event: Event::StructuredLog(log), ttl } => self.structured(log, ttl, now, out),
-            Input::Span(span) => self.received_span(*span, out),
-            Input::Log(log) => self.received_log(*log, out),
-            Input::Metric(point) => self.received_point(*point, out),
+        match submission {
+            Submission::Event { event: Event::UnstructuredLog(log), ttl } => self.log(log, ttl, now, out),
+            Submission::Event { event: Event::Metric(metric), ttl } => self.metric(metric, ttl, now, out),
+            Submission::Event { event: Event::StructuredLog(log), ttl } => {
+                self.structured(log, ttl, now, out)
+            }
+            Submission::Span(span) => self.received_span(*span, out),
+            Submission::Log(log) => self.received_log(*log, out),
+            Submission::Metric(point) => self.received_point(*point, out),
         }
         if refused == self.counts.refused && held == self.counts.held {
             self.counts.signalled += 1;

@@ -66,7 +66,7 @@ fn many_threads_that_live_share_the_room_and_each_gets_some() {
     let mut records = 0;
     inlet.drain(|_| records += 1);
     assert_eq!(records, THREADS * (FEWEST_SLOTS / 3) * 3, "a burst fits the smallest ring");
-    assert_eq!(gate.door.refused_full.load(Ordering::Relaxed), 0);
+    assert_eq!(gate.ingest.refused_full.load(Ordering::Relaxed), 0);
 }
 
 /// An engine that sleeps for an hour at a time until it has taken so many records.

@@ -5,8 +5,8 @@ mod stage;
 
 use std::time::Duration;
 
-use telemetry_core::{Event, Severity, Ttl, attrs};
-use telemetry_pipeline::{SinkLedger, Submission};
+use telemetry_core::{Event, Severity, Submission, Ttl, attrs};
+use telemetry_pipeline::SinkLedger;
 
 use stage::{
     DEADLINE, Destination, Health, counted, files, log, log_from, numbers, sink, start, submit, try_start,

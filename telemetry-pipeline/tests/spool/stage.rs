@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use telemetry_core::{
     Batch, BuiltSink, Event, LogBody, LogRecord, OptionValue, Options, RunId, Severity, Signal, SignalSet,
-    Sink, SinkContext, SinkEntry, SinkError, SinkOptions, SpoolOptions, Ttl, Written, attrs,
+    Sink, SinkContext, SinkEntry, SinkError, SinkOptions, SpoolOptions, Submission, Ttl, Written, attrs,
 };
-use telemetry_pipeline::{Pipeline, PipelineConfig, Receipt, SinkLedger, SinkSpec, Submission, Telemetry};
+use telemetry_pipeline::{Pipeline, PipelineConfig, Receipt, SinkLedger, SinkSpec, Telemetry};
 use telemetry_testkit::MemoryStore;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);

@@ -4,8 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 use telemetry_core::wire::{EventBatch, Problems, read_event_batch, read_event_body};
-use telemetry_core::{Event, Ttl};
-use telemetry_pipeline::Submission;
+use telemetry_core::{Event, Submission, Ttl};
 
 use crate::ack;
 use crate::body::JsonBody;

@@ -7,10 +7,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use telemetry_core::{
-    Attributes, Event, Instruments, KNOWN_METRICS, MetricKind, MetricValue, Refusal, Timestamp, Value,
-    canonical_name, known_metric,
+    Attributes, Event, Instruments, KNOWN_METRICS, MetricKind, MetricValue, Refusal, Submission, Timestamp,
+    Value, canonical_name, known_metric,
 };
-use telemetry_pipeline::Submission;
 
 use super::names::{label_name, metric_name};
 

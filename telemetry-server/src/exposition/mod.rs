@@ -109,14 +109,14 @@ fn gauges<'a>(
 }
 
 fn ledger(encoder: &mut DescriptorEncoder<'_>, ledger: &Ledger) -> fmt::Result {
-    let door = [
-        ("accepted", ledger.door.accepted),
-        ("refused_full", ledger.door.refused_full),
-        ("refused_closed", ledger.door.refused_closed),
+    let ingest = [
+        ("accepted", ledger.ingest.accepted),
+        ("refused_full", ledger.ingest.refused_full),
+        ("refused_closed", ledger.ingest.refused_closed),
     ];
-    let events = door.into_iter().map(|(outcome, count)| ([("outcome", outcome)], count));
-    let help = "Events that came to the door, by what became of them.";
-    counters(encoder, "telemetry_door_events_total", help, events)?;
+    let events = ingest.into_iter().map(|(outcome, count)| ([("outcome", outcome)], count));
+    let help = "Events submitted to the pipeline, by outcome.";
+    counters(encoder, "telemetry_ingest_events_total", help, events)?;
     let signals = ledger.sinks.iter().flat_map(|sink| {
         let outcomes = [("delivered", sink.delivered), ("failed", sink.failed), ("dropped", sink.dropped)];
         outcomes.map(|(outcome, count)| ([("sink", sink.name.as_str()), ("outcome", outcome)], count))

@@ -1,8 +1,7 @@
 //! What `/metrics` shows.
 
 use super::*;
-use telemetry_core::{Event, MetricKind, Ttl, attrs};
-use telemetry_pipeline::Submission;
+use telemetry_core::{Event, MetricKind, Submission, Ttl, attrs};
 
 /// The lines of the page about metrics that were logged.
 fn shown(events: impl IntoIterator<Item = Event>) -> Vec<String> {

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord as Received;
 use telemetry_core::{
-    Attribute, EventContext, LogBody, LogRecord, Severity, SpanKey, Text, Timestamp, Ttl, Value,
+    Attribute, EventContext, LogBody, LogRecord, Severity, SpanKey, Submission, Text, Timestamp, Ttl, Value,
 };
-use telemetry_pipeline::Submission;
 
 use super::traces::{span_id, trace_id};
 use super::value::{self, Sender};

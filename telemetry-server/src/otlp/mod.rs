@@ -19,8 +19,7 @@ mod weight;
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use telemetry_core::Timestamp;
-use telemetry_pipeline::Submission;
+use telemetry_core::{Submission, Timestamp};
 
 pub(crate) use answer::{accepted, in_kind, refused};
 pub(crate) use body::{Compression, Encoding, Refusal};

@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use telemetry_core::{MetricKind, QueryError, StreamMark, Timestamp, TraceStore};
-use telemetry_pipeline::Submission;
+use telemetry_core::{MetricKind, QueryError, StreamMark, Submission, Timestamp, TraceStore};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::metrics::{Cumulative, Reading};

@@ -8,9 +8,8 @@ use opentelemetry_proto::tonic::trace::v1::{Span as Received, SpanFlags};
 use serde_json::{Value as Json, json};
 use telemetry_core::{
     Attribute, EventContext, LogBody, LogRecord, Span, SpanEvent, SpanId, SpanKey, SpanKind, SpanState,
-    SpanStatus, Text, Timestamp, TraceId, Ttl, Value,
+    SpanStatus, Submission, Text, Timestamp, TraceId, Ttl, Value,
 };
-use telemetry_pipeline::Submission;
 
 use super::value::{Sender, attributes, hex};
 use super::{Encoding, Refusal, Rejections, each, json, protobuf, time};

@@ -38,8 +38,8 @@ fn each_request_has_its_own_trace(runtime: &tokio::runtime::Runtime) {
     let subscriber = tracing_subscriber::registry().with(telemetry_tracing::layer(telemetry.clone()));
     tracing::subscriber::with_default(subscriber, || runtime.block_on(all_requests()));
     let delivered = captured.finish();
-    let door = telemetry.ledger().door;
-    assert_eq!(door.refused_full, 0, "{door:?}");
+    let ingest = telemetry.ledger().ingest;
+    assert_eq!(ingest.refused_full, 0, "{ingest:?}");
     let mut number_of = HashMap::new();
     let mut spans = 0;
     for signal in &delivered.0 {

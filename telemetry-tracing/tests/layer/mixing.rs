@@ -130,6 +130,6 @@ fn logging_after_a_shutdown_is_counted_and_harms_nothing() {
         assert_eq!(captured.finish().0.len(), 1);
         span.in_scope(|| tracing::info!("late"));
         drop(span);
-        assert_eq!(telemetry.ledger().door.refused_closed, 2);
+        assert_eq!(telemetry.ledger().ingest.refused_closed, 2);
     });
 }

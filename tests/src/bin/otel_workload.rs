@@ -69,7 +69,8 @@ fn keep_pace(telemetry: &Telemetry, logged: u64, has_spool: bool) {
     loop {
         let ledger = telemetry.ledger();
         let crowded = |sink: &SinkLedger| sink.pending > sink.spooled + IN_MEMORY && sink.dropped == 0;
-        if ledger.assembler.inputs + 4_096 >= logged && !(has_spool && ledger.sinks.iter().any(crowded)) {
+        if ledger.assembler.submissions + 4_096 >= logged && !(has_spool && ledger.sinks.iter().any(crowded))
+        {
             return;
         }
         std::thread::park_timeout(Duration::from_millis(1));

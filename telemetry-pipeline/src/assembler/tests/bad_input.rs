@@ -1,6 +1,7 @@
 //! Input that nobody should send: no panic, no negative duration, always counted.
 
 use super::*;
+use telemetry_core::Submission;
 
 #[test]
 fn enormous_values_and_messages_are_cut_at_a_character_and_counted() {
@@ -13,7 +14,7 @@ fn enormous_values_and_messages_are_cut_at_a_character_and_counted() {
     ];
     let mut out = Vec::new();
     for event in events {
-        assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+        assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
     }
     let Signal::SpanStarted(span) = &out[0] else { unreachable!("{out:?}") };
     assert_eq!(span.attributes, attrs! { "text" => "äö", "short" => "abcd", "number" => 7 });
@@ -29,7 +30,7 @@ fn too_many_attributes_are_cut_and_counted_on_the_span() {
     let events = [start(1, "s"), end(1).with_attributes(attrs! { "a" => 1, "b" => 2, "c" => 3 })];
     let mut out = Vec::new();
     for event in events {
-        assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+        assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
     }
     let Some(Signal::SpanEnded(span)) = out.last() else { unreachable!("{out:?}") };
     assert_eq!((span.attributes.len(), span.dropped_attributes_count), (2, 1));
@@ -41,7 +42,7 @@ fn a_clock_that_jumps_back_gives_no_negative_duration() {
     let mut assembler = assembler();
     let mut out = Vec::new();
     for event in [start(1, "s").at(at(100)), end(1).at(at(1))] {
-        assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+        assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
     }
     let Some(Signal::SpanEnded(span)) = out.last() else { unreachable!("{out:?}") };
     assert_eq!(span.duration_ms(), Some(0.0));

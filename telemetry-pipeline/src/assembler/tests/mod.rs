@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use telemetry_core::{Severity, SpanId, SpanStatus, TraceId, attrs};
+use telemetry_core::{Severity, SpanId, SpanStatus, Submission, TraceId, attrs};
 
 use super::*;
 
@@ -41,7 +41,7 @@ fn assembler() -> Assembler {
 fn feed(assembler: &mut Assembler, events: impl IntoIterator<Item = Event>) -> String {
     let mut out = Vec::new();
     for event in events {
-        assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+        assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
     }
     render(&out)
 }
@@ -197,7 +197,7 @@ fn the_alias_survives_a_restart() {
     let mut first = assembler();
     let mut out = Vec::new();
     let header = "00-000000000000000000000000000000fe-00000000000000ee-01";
-    first.ingest(Input::Event { event: remote_start(header), ttl: Ttl::default() }, at(0), &mut out);
+    first.ingest(Submission::Event { event: remote_start(header), ttl: Ttl::default() }, at(0), &mut out);
     let Signal::SpanStarted(span) = &out[0] else { panic!("{out:?}") };
     assert!(span.local_root && span.trace_state.as_deref() == Some("a=b"));
     let recovered = Recovered { open_spans: vec![Span::clone(span)], waiting_ends: Vec::new() };
@@ -249,7 +249,7 @@ fn limits_cut_and_count() {
         end(1),
     ];
     for event in events {
-        assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+        assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
     }
     let Some(Signal::SpanEnded(span)) = out.last() else { panic!("{out:?}") };
     assert_eq!(span.attributes, attrs! { "a" => "żó" });
@@ -268,7 +268,11 @@ fn a_span_lives_as_long_as_its_latest_event() {
     let mut out = Vec::new();
     let inputs = [(start(1, "s"), 100, 0), (log(1, "x"), 1_000, 10), (end(1), 5, 20)];
     for (event, ttl, now) in inputs {
-        assembler.ingest(Input::Event { event, ttl: Ttl::from_seconds(ttl).unwrap() }, at(now), &mut out);
+        assembler.ingest(
+            Submission::Event { event, ttl: Ttl::from_seconds(ttl).unwrap() },
+            at(now),
+            &mut out,
+        );
     }
     let Some(Signal::SpanEnded(span)) = out.last() else { panic!("{out:?}") };
     assert_eq!(span.expires(), at(1_010));
@@ -294,7 +298,7 @@ fn a_span_by_otlp_enters_whole_and_once() {
     };
     let mut out = Vec::new();
     for _ in 0..2 {
-        assembler.ingest(Input::Span(Box::new(span.clone())), at(0), &mut out);
+        assembler.ingest(Submission::Span(Box::new(span.clone())), at(0), &mut out);
     }
     assert_eq!(render(&out), "log 1\nended a/1<0 `otlp` 1..2 {} 1ev Ended\n");
     assert_eq!(assembler.counts().duplicate_span, 1);
@@ -326,7 +330,7 @@ fn what_becomes_known_of_an_open_span_goes_with_its_end() {
     ];
     let mut out = Vec::new();
     for event in events {
-        assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+        assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
     }
     let [Signal::SpanStarted(_), Signal::SpanEnded(span)] = &out[..] else { panic!("{out:?}") };
     assert_eq!(span.attributes, attrs! { "a" => 1, "b" => 2, "c" => 3, "d" => 2 });
@@ -373,7 +377,7 @@ proptest! {
         let mut assembler = assembler();
         let mut out = Vec::new();
         for event in events {
-            assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+            assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
         }
         let mut ended = BTreeMap::new();
         for signal in &out {
@@ -384,7 +388,7 @@ proptest! {
         prop_assert_eq!(ended.into_values().collect::<Vec<_>>(), vec![Some(at(2)); 5]);
         prop_assert_eq!((assembler.open_spans(), assembler.waiting_ends()), (0, 0));
         let counts = assembler.counts();
-        prop_assert_eq!(counts.inputs, counts.signalled + counts.held + counts.refused);
+        prop_assert_eq!(counts.submissions, counts.signalled + counts.held + counts.refused);
         prop_assert_eq!(counts.refused, counts.duplicate_end + counts.start_after_end + counts.duplicate_span + counts.sampled_out + counts.late_update);
     }
 
@@ -395,7 +399,7 @@ proptest! {
         let mut out = Vec::new();
         for (span, is_start) in spans {
             let event = if is_start { start(span, "s") } else { end(span) };
-            assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+            assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
             prop_assert!(assembler.open_spans() <= 8 && assembler.waiting_ends() <= 4);
             prop_assert!(assembler.finished.keys().count() <= 16 && assembler.evicted.keys().count() <= 16);
         }

@@ -1,6 +1,7 @@
 //! Sampling: what is left out, what is kept all the same, and that all of it is counted.
 
 use super::*;
+use telemetry_core::Submission;
 
 /// Keeps no trace.
 fn none() -> Assembler {
@@ -32,7 +33,7 @@ fn a_span_that_fails_is_kept_with_its_logs() {
     let events = [start(1, "s"), log(1, "why"), failed_end(1)];
     assert_eq!(feed(&mut assembler, events), "log 1\nended a/1<0 `s` 1..2 {} 1ev Ended\n");
     let counts = assembler.counts();
-    assert_eq!((counts.inputs, counts.held, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
+    assert_eq!((counts.submissions, counts.held, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
 }
 
 #[test]
@@ -41,7 +42,7 @@ fn a_span_that_an_update_fails_is_kept_whatever_its_end_says() {
     let events = [start(1, "s"), update(1, true, attrs! { "error" => "why" }), end(1)];
     assert_eq!(feed(&mut assembler, events), "ended a/1<0 `s` 1..2 {\"error\":\"why\"} 0ev Ended\n");
     let counts = assembler.counts();
-    assert_eq!((counts.inputs, counts.held, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
+    assert_eq!((counts.submissions, counts.held, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn a_finished_span_is_left_out_unless_it_failed() {
         let mut assembler = none();
         let span = Span { status, ..Span::open(key(1), "otlp", at(1)) };
         let mut out = Vec::new();
-        assembler.ingest(Input::Span(Box::new(span)), at(0), &mut out);
+        assembler.ingest(Submission::Span(Box::new(span)), at(0), &mut out);
         assert_eq!(out.len(), delivered, "{status:?}");
     }
 }
@@ -129,7 +130,7 @@ proptest! {
                 },
                 _ => event,
             };
-            assembler.ingest(Input::Event { event, ttl: Ttl::default() }, at(0), &mut out);
+            assembler.ingest(Submission::Event { event, ttl: Ttl::default() }, at(0), &mut out);
         }
         let mut ended: Vec<u64> = out
             .iter()
@@ -142,7 +143,7 @@ proptest! {
         prop_assert_eq!(ended, [1, 2]);
         let counts = assembler.counts();
         prop_assert_eq!(counts.sampled_out_spans, 3);
-        prop_assert_eq!(counts.inputs, counts.signalled + counts.held + counts.refused);
+        prop_assert_eq!(counts.submissions, counts.signalled + counts.held + counts.refused);
         let refused =
             counts.duplicate_end + counts.start_after_end + counts.sampled_out + counts.late_update;
         prop_assert_eq!(counts.refused, refused);

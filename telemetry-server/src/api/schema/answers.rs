@@ -154,7 +154,7 @@ pub(in crate::api) struct Version {
 /// What became of everything logged so far: at the door, and per sink.
 #[derive(ToSchema, Serialize)]
 pub(in crate::api) struct Ledger {
-    door: BTreeMap<String, u64>,
+    ingest: BTreeMap<String, u64>,
     assembler: BTreeMap<String, u64>,
     sinks: Vec<SinkLedger>,
 }

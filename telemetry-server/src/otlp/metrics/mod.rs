@@ -12,9 +12,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
     number_data_point,
 };
 use telemetry_core::{
-    Attributes, EventContext, MetricKind, MetricPoint, MetricValue, Text, Timestamp, Ttl, Value, known_metric,
+    Attributes, EventContext, MetricKind, MetricPoint, MetricValue, Submission, Text, Timestamp, Ttl, Value,
+    known_metric,
 };
-use telemetry_pipeline::Submission;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::value::Sender;
