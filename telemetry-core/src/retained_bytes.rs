@@ -111,7 +111,7 @@ impl RetainedBytes for Value {
 impl RetainedBytes for Attributes {
     fn count_retained(&self, count: &mut RetainedCount) {
         count.add(self.len() * size_of::<Attribute>());
-        for (key, value) in self.iter() {
+        for (key, value) in self {
             key.count_retained(count);
             value.count_retained(count);
         }

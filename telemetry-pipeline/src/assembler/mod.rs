@@ -128,7 +128,7 @@ impl Assembler {
             Submission::Event { event: Event::UnstructuredLog(log), ttl } => self.log(log, ttl, now, out),
             Submission::Event { event: Event::Metric(metric), ttl } => self.metric(metric, ttl, now, out),
             Submission::Event { event: Event::StructuredLog(log), ttl } => {
-                self.structured(log, ttl, now, out)
+                self.structured(log, ttl, now, out);
             }
             Submission::Span(span) => self.received_span(*span, out),
             Submission::Log(log) => self.received_log(*log, out),
