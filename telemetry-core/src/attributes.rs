@@ -1,34 +1,21 @@
-//! Attributes: key to value, in the order given.
+//! Attributes: keys with values, in the order in which they were given.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Text;
-
-/// An attribute's value. 7 and 7.0 stay different types.
-#[derive(Clone, PartialEq)]
-pub enum Value {
-    /// Text.
-    String(Text),
-    /// A 64-bit signed integer.
-    Int(i64),
-    /// A double. Finite: `From<f64>` turns NaN and infinities into text.
-    Float(f64),
-    /// `true` or `false`.
-    Bool(bool),
-    /// Present, without a value.
-    Null,
-}
+use crate::{Text, Value};
 
 /// One key with its value.
 pub type Attribute = (Text, Value);
 
-/// Key → value, in the order given, without duplicates where they came from the wire.
+/// Keys with values, in the order in which they were given.
 ///
-/// Attributes given together are one allocation of exactly their size.
+/// A key can stand twice only where code builds attributes by hand; no wire format produces that.
+/// Attributes built in one step are one allocation of exactly their size.
 ///
 /// ```
 /// use telemetry_core::{Attributes, Value, attrs};
@@ -50,28 +37,51 @@ macro_rules! attrs {
     };
 }
 
+/// From this many keys on, a hash map finds a key faster than comparing one key after the other.
+const HASH_FROM: usize = 32;
+
 impl Attributes {
-    /// The value of `key`: the first one where a key stands twice.
+    /// Returns the value of `key`: the first one if the key stands twice.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// The number of attributes.
+    /// Returns the values of many keys in their order, `None` for each missing key.
+    pub(crate) fn get_all<'a>(&'a self, keys: &'a [String]) -> Vec<Option<&'a Value>> {
+        if keys.len() < HASH_FROM {
+            return keys.iter().map(|key| self.get(key)).collect();
+        }
+        let mut values = HashMap::with_capacity(self.len());
+        for (key, value) in self {
+            values.entry(&**key).or_insert(value);
+        }
+        keys.iter().map(|key| values.get(key.as_str()).copied()).collect()
+    }
+
+    /// Returns the number of attributes.
     pub const fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no attributes.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The attributes in their order.
+    /// Iterates over the attributes in their order.
     pub fn iter(&self) -> std::slice::Iter<'_, Attribute> {
         self.0.iter()
     }
 
-    /// Adds the attributes of `later`; where both have a key, `later` wins and the place is kept.
+    /// Adds the attributes of `later`. A key of both keeps its place and takes the later value.
+    ///
+    /// ```
+    /// use telemetry_core::attrs;
+    ///
+    /// let mut attributes = attrs! { "a" => 1, "b" => 2 };
+    /// attributes.merge(attrs! { "c" => 3, "a" => 4 });
+    /// assert_eq!(attributes, attrs! { "a" => 4, "b" => 2, "c" => 3 });
+    /// ```
     pub fn merge(&mut self, later: Self) {
         if later.is_empty() {
             return;
@@ -80,17 +90,47 @@ impl Attributes {
             *self = later;
             return;
         }
+        if later.len() < HASH_FROM { self.merge_few(later) } else { self.merge_many(later) }
+    }
+
+    /// Merges by comparing keys: time grows with the product of both sizes.
+    fn merge_few(&mut self, later: Self) {
         let mut merged = std::mem::take(&mut self.0).into_vec();
         for (key, value) in later.0 {
             match merged.iter_mut().find(|(name, _)| *name == key) {
-                Some(slot) => slot.1 = value,
+                Some((_, earlier)) => *earlier = value,
                 None => merged.push((key, value)),
             }
         }
         self.0 = merged.into_boxed_slice();
     }
 
-    /// Takes `key` out.
+    /// Merges with a hash map of the keys: time grows with the sum of both sizes.
+    fn merge_many(&mut self, later: Self) {
+        let mut places = HashMap::with_capacity(self.len() + later.len());
+        for (place, (key, _)) in self.iter().enumerate() {
+            places.entry(&**key).or_insert(place);
+        }
+        let mut len = self.len();
+        let mut place_of = |key| {
+            *places.entry(key).or_insert_with(|| {
+                len += 1;
+                len - 1
+            })
+        };
+        let targets: Vec<usize> = later.iter().map(|(key, _)| place_of(&**key)).collect();
+        let mut merged = std::mem::take(&mut self.0).into_vec();
+        merged.reserve_exact(len - merged.len());
+        for (attribute, target) in later.into_iter().zip(targets) {
+            match merged.get_mut(target) {
+                Some((_, earlier)) => *earlier = attribute.1,
+                None => merged.push(attribute),
+            }
+        }
+        self.0 = merged.into_boxed_slice();
+    }
+
+    /// Removes `key` and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Value> {
         let at = self.0.iter().position(|(name, _)| name == key)?;
         let mut rest = std::mem::take(&mut self.0).into_vec();
@@ -99,7 +139,7 @@ impl Attributes {
         Some(value)
     }
 
-    /// Keeps the first `max` attributes and says how many were cut.
+    /// Keeps the first `max` attributes and returns how many were cut.
     pub fn truncate(&mut self, max: usize) -> usize {
         let cut = self.0.len().saturating_sub(max);
         if cut > 0 {
@@ -110,12 +150,12 @@ impl Attributes {
         cut
     }
 
-    /// Bytes of owned and borrowed text, plus a fixed charge per attribute: what budgets count.
+    /// Returns the bytes of all texts, plus a fixed size per attribute.
     pub fn payload_bytes(&self) -> usize {
         self.0.iter().map(|(key, value)| size_of::<Attribute>() + key.len() + value.text_bytes()).sum()
     }
 
-    /// The attributes as compact JSON text, in their order.
+    /// Returns the attributes as compact JSON text, in their order.
     ///
     /// ```
     /// use telemetry_core::attrs;
@@ -126,125 +166,9 @@ impl Attributes {
     }
 }
 
-impl Value {
-    fn text_bytes(&self) -> usize {
-        match self {
-            Self::String(text) => text.len(),
-            Self::Int(_) | Self::Float(_) | Self::Bool(_) | Self::Null => 0,
-        }
-    }
-
-    /// The text of a string value.
-    pub fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::String(text) => Some(text),
-            Self::Int(_) | Self::Float(_) | Self::Bool(_) | Self::Null => None,
-        }
-    }
-
-    /// Whether the value is null.
-    pub const fn is_null(&self) -> bool {
-        matches!(self, Self::Null)
-    }
-}
-
-/// The value as text, as a metric label shows it: strings without quotes, null as the empty string.
-impl fmt::Display for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::String(text) => f.write_str(text),
-            Self::Int(number) => write!(f, "{number}"),
-            Self::Float(number) => write!(f, "{number:?}"),
-            Self::Bool(flag) => write!(f, "{flag}"),
-            Self::Null => Ok(()),
-        }
-    }
-}
-
-impl fmt::Debug for Value {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::String(text) => write!(f, "{text:?}"),
-            Self::Null => f.write_str("null"),
-            Self::Int(_) | Self::Float(_) | Self::Bool(_) => write!(f, "{self}"),
-        }
-    }
-}
-
 impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.0.iter().map(|(key, value)| (key, value))).finish()
-    }
-}
-
-impl From<&'static str> for Value {
-    fn from(text: &'static str) -> Self {
-        Self::String(Text::Borrowed(text))
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::String(Text::Owned(text))
-    }
-}
-
-impl From<Text> for Value {
-    fn from(text: Text) -> Self {
-        Self::String(text)
-    }
-}
-
-impl From<bool> for Value {
-    fn from(flag: bool) -> Self {
-        Self::Bool(flag)
-    }
-}
-
-/// NaN and infinities become the text `NaN`, `Infinity` or `-Infinity`.
-impl From<f64> for Value {
-    fn from(number: f64) -> Self {
-        if number.is_finite() {
-            Self::Float(number)
-        } else if number.is_nan() {
-            Self::from("NaN")
-        } else if number > 0.0 {
-            Self::from("Infinity")
-        } else {
-            Self::from("-Infinity")
-        }
-    }
-}
-
-macro_rules! from_integers {
-    ($($integer:ty),+) => {$(
-        impl From<$integer> for Value {
-            fn from(number: $integer) -> Self {
-                Self::Int(i64::from(number))
-            }
-        }
-    )+};
-}
-
-from_integers!(i8, i16, i32, i64, u8, u16, u32);
-
-/// Numbers above `i64::MAX` become text, so that no digit is lost.
-impl From<u64> for Value {
-    fn from(number: u64) -> Self {
-        i64::try_from(number).map_or_else(|_| Self::from(number.to_string()), Self::Int)
-    }
-}
-
-/// Numbers above `i64::MAX` become text, so that no digit is lost.
-impl From<usize> for Value {
-    fn from(number: usize) -> Self {
-        Self::from(number as u64)
-    }
-}
-
-impl<T: Into<Self>> From<Option<T>> for Value {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
     }
 }
 
@@ -281,64 +205,6 @@ impl<'a> IntoIterator for &'a Attributes {
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter()
-    }
-}
-
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::String(text) => serializer.serialize_str(text),
-            Self::Int(number) => serializer.serialize_i64(*number),
-            Self::Float(number) => serializer.serialize_f64(*number),
-            Self::Bool(flag) => serializer.serialize_bool(*flag),
-            Self::Null => serializer.serialize_unit(),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
-    }
-}
-
-struct ScalarVisitor;
-
-impl Visitor<'_> for ScalarVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string, a 64-bit integer, a finite number, a boolean or null")
-    }
-
-    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
-        Ok(Value::Bool(flag))
-    }
-
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::Int(number))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
-        i64::try_from(number)
-            .map(Value::Int)
-            .map_err(|_| E::custom(format!("{number} exceeds a 64-bit signed integer")))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Value, E> {
-        if number.is_finite() { Ok(Value::Float(number)) } else { Err(E::custom("not a finite number")) }
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::from(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::from(text))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
     }
 }
 
@@ -379,6 +245,7 @@ impl<'de> Deserialize<'de> for Attributes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_later_attributes_win_in_place() {
@@ -389,10 +256,47 @@ mod tests {
         assert_eq!(attributes.truncate(1), 1);
     }
 
+    /// `count` attributes with the keys `first`, `first + 1`, …
+    fn numbered(first: usize, count: usize) -> Attributes {
+        (first..first + count).map(|n| (Text::Owned(format!("key {n}")), Value::from(first))).collect()
+    }
+
     #[test]
-    fn non_finite_numbers_become_text() {
-        assert_eq!(Value::from(f64::NAN), Value::from("NaN"));
-        assert_eq!(Value::from(u64::MAX), Value::from("18446744073709551615"));
+    fn merging_many_attributes_takes_linear_time() {
+        let start = std::time::Instant::now();
+        let mut merged = numbered(0, 100_000);
+        merged.merge(numbered(50_000, 100_000));
+        assert_eq!(merged.len(), 150_000);
+        assert_eq!(merged.iter().filter(|(_, value)| *value == Value::Int(0)).count(), 50_000);
+        // Milliseconds if linear, minutes if quadratic.
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn many_keys_are_found_as_one_by_one() {
+        let attributes = attrs! { "a" => 1, "b" => 2, "a" => 3 };
+        let keys: Vec<String> = ["a", "c", "b"].iter().cycle().take(100).map(|key| (*key).into()).collect();
+        let one_by_one: Vec<_> = keys.iter().map(|key| attributes.get(key)).collect();
+        assert_eq!(attributes.get_all(&keys), one_by_one);
+    }
+
+    fn attributes(max: usize) -> impl Strategy<Value = Attributes> {
+        let attribute = (0..40_u8, any::<i64>())
+            .prop_map(|(key, value)| (Text::Owned(key.to_string()), Value::Int(value)));
+        prop::collection::vec(attribute, 0..max).prop_map(Attributes::from)
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_to_merge_agree(earlier in attributes(60), later in attributes(60)) {
+            let (mut few, mut many, mut chosen) = (earlier.clone(), earlier.clone(), earlier);
+            few.merge_few(later.clone());
+            many.merge_many(later.clone());
+            chosen.merge(later);
+            prop_assert_eq!(&few, &many);
+            // `merge` takes `later` as it is, with its duplicates, if there is nothing to merge it into.
+            prop_assert!(few == chosen || chosen.len() > few.len());
+        }
     }
 
     #[test]
@@ -403,8 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_takes_48_bytes() {
-        assert_eq!(size_of::<Value>(), 24);
+    fn an_attribute_takes_48_bytes() {
         assert_eq!(size_of::<Attribute>(), 48);
         assert_eq!(size_of::<Attributes>(), 16);
     }

@@ -31,10 +31,11 @@ mod span;
 mod store;
 mod submission;
 mod timestamp;
+mod value;
 pub mod wire;
 mod words;
 
-pub use attributes::{Attribute, Attributes, Value};
+pub use attributes::{Attribute, Attributes};
 pub use batch::{Batch, BatchId, Chunk, RunId};
 pub use event::{
     Event, EventContext, Metric, MetricKind, MetricValue, Payload, Severity, StructuredLog, Ttl,
@@ -54,6 +55,7 @@ pub use span::{Span, SpanEvent, SpanKind, SpanState, SpanStatus, Trace};
 pub use store::{Pages, QueryError, TraceStore};
 pub use submission::Submission;
 pub use timestamp::{Timestamp, TimestampError};
+pub use value::Value;
 pub use words::UnknownWord;
 
 /// Text that costs nothing when it is known at compile time.
