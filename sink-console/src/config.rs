@@ -123,7 +123,10 @@ mod tests {
         let config = read([("stream", "stdout"), ("color", "never")]).unwrap();
         assert_eq!(config, Config { stream: Stream::Stdout, format: Format::Text, color: Color::Never });
         let error = read([("color", "sometimes")]).unwrap_err();
-        assert_eq!(error.to_string(), "color: `sometimes` is none of auto, always, never");
+        assert_eq!(
+            error.to_string(),
+            "color: unknown value `sometimes`: expected one of auto, always, never"
+        );
     }
 
     #[test]

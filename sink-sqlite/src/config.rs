@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(Config::from_options(&options).unwrap().synchronous, Synchronous::Full);
         let wrong = Options::from_pairs([("path", text("x")), ("synchronous", text("off"))]);
         let message = Config::from_options(&wrong).unwrap_err().to_string();
-        assert_eq!(message, "synchronous: `off` is none of normal, full");
+        assert_eq!(message, "synchronous: unknown value `off`: expected one of normal, full");
         assert!(Config::from_options(&Options::default()).is_err());
     }
 }

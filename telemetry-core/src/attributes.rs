@@ -1,6 +1,6 @@
 //! Attributes: keys with values, in the order in which they were given.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
@@ -56,6 +56,15 @@ impl Attributes {
             values.entry(&**key).or_insert(value);
         }
         keys.iter().map(|key| values.get(key.as_str()).copied()).collect()
+    }
+
+    /// Returns the attributes whose key is one of `keys`, in their order.
+    pub(crate) fn only(&self, keys: &[String]) -> Self {
+        if keys.len() < HASH_FROM {
+            return self.iter().filter(|(name, _)| keys.iter().any(|key| key == name)).cloned().collect();
+        }
+        let keys: HashSet<&str> = keys.iter().map(String::as_str).collect();
+        self.iter().filter(|(name, _)| keys.contains(&**name)).cloned().collect()
     }
 
     /// Returns the number of attributes.
@@ -278,6 +287,7 @@ mod tests {
         let keys: Vec<String> = ["a", "c", "b"].iter().cycle().take(100).map(|key| (*key).into()).collect();
         let one_by_one: Vec<_> = keys.iter().map(|key| attributes.get(key)).collect();
         assert_eq!(attributes.get_all(&keys), one_by_one);
+        assert_eq!(attributes.only(&keys), attributes.only(&keys[..3]));
     }
 
     fn attributes(max: usize) -> impl Strategy<Value = Attributes> {

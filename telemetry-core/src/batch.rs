@@ -1,24 +1,24 @@
-//! Chunks and batches: how signals travel to sinks without being copied.
+//! Chunks and batches: how signals reach sinks without being copied.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Signal, SignalSet, Written};
+use crate::{Signal, SignalSet};
 
-/// One run of the program, so that a store can tell a batch of this run from one of an earlier run.
+/// Identifies one run of the program. Batches of different runs can have the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RunId(pub u64);
 
-/// Names a batch: the same for every try of it, different for every other batch of the sink.
+/// Identifies a batch of a sink. Every try of the batch has the same id.
 ///
-/// A store commits it with the data; a batch it finds committed already is answered as delivered
-/// and not stored again.
+/// A store commits the id with the data. If it finds the id committed already, it stores nothing and
+/// returns `Ok`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BatchId {
     /// The run of the program.
     pub run: RunId,
-    /// Grows by one per batch within the run and sink, from 1.
+    /// Counts the batches of the run and sink, from 1.
     pub number: u64,
 }
 
@@ -30,7 +30,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// A chunk of `signals`, in order.
+    /// Returns a chunk of `signals`, in order.
     pub fn new(signals: Vec<Signal>) -> Self {
         let mut per_kind = [0; SignalSet::KINDS];
         for signal in &signals {
@@ -39,12 +39,12 @@ impl Chunk {
         Self { signals, per_kind }
     }
 
-    /// All signals, in order.
+    /// Returns all signals, in order.
     pub fn signals(&self) -> &[Signal] {
         &self.signals
     }
 
-    /// How many signals a sink with this interest sees.
+    /// Returns the number of signals that a sink with this interest receives.
     pub fn count(&self, interest: SignalSet) -> usize {
         if interest == SignalSet::ALL {
             return self.signals.len();
@@ -54,7 +54,7 @@ impl Chunk {
     }
 }
 
-/// What a sink is given at once: a view of chunks, filtered by the sink's interest, in order.
+/// The signals that a sink writes at once: a view of chunks, filtered by the sink's interest, in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     id: BatchId,
@@ -65,29 +65,29 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The signals of `chunks` that are in `interest`, without the first `skip` of them (which an
-    /// earlier try has stored).
+    /// Returns the signals of `chunks` that are in `interest`, without the first `skip`, which an
+    /// earlier try has stored.
     pub fn new(id: BatchId, chunks: &'a [Arc<Chunk>], interest: SignalSet, skip: usize) -> Self {
         let total: usize = chunks.iter().map(|chunk| chunk.count(interest)).sum();
         Self { id, chunks, interest, skip, len: total.saturating_sub(skip) }
     }
 
-    /// The batch's name: the same for every try of it.
+    /// Returns the batch's id, which is the same for every try.
     pub const fn id(&self) -> BatchId {
         self.id
     }
 
-    /// The number of signals.
+    /// Returns the number of signals.
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are no signals. An empty batch is delivered by doing nothing.
+    /// Returns true if there are no signals. A sink delivers an empty batch by doing nothing.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The signals, in order.
+    /// Iterates over the signals, in order.
     pub fn iter(&self) -> impl Iterator<Item = &'a Signal> + use<'a> {
         let interest = self.interest;
         self.chunks
@@ -97,9 +97,28 @@ impl<'a> Batch<'a> {
             .skip(self.skip)
     }
 
-    /// The usual answer of [`crate::Sink::write`]: every signal is delivered.
+    /// Returns the usual result of [`crate::Sink::write`]: every signal is delivered.
     pub const fn delivered(&self) -> Written {
         Written::ALL
+    }
+}
+
+/// The result of writing a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The number of signals that the destination rejected (partial success). The others are delivered.
+    pub rejected: u64,
+    /// The reason, as the destination worded it.
+    pub reason: Option<String>,
+}
+
+impl Written {
+    /// Every signal is delivered.
+    pub const ALL: Self = Self { rejected: 0, reason: None };
+
+    /// Returns the result for a batch whose signals are delivered, except `rejected` of them.
+    pub fn partly(rejected: u64, reason: impl Into<String>) -> Self {
+        Self { rejected, reason: Some(reason.into()) }
     }
 }
 

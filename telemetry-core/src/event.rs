@@ -1,15 +1,13 @@
-//! What LLM servers log: free-form logs, metrics, span starts and ends.
+//! What LLM servers log, and what the pipeline accepts.
 
-use std::num::NonZeroU32;
-use std::time::Duration;
+use crate::{
+    Attributes, EventContext, LogRecord, MetricKind, MetricPoint, MetricValue, Severity, Span, SpanId,
+    SpanKey, SpanKind, SpanStatus, Text, Timestamp, TraceId, Ttl,
+};
 
-use serde::{Deserialize, Serialize};
-
-use crate::words::words;
-use crate::{Attributes, SpanId, SpanKey, SpanKind, SpanStatus, Text, Timestamp, TraceId};
-
-/// One event, as Llama Stack's `POST /v1/telemetry/events` takes it. Tagged by `type` on the wire;
-/// [`crate::wire`] reads and writes that form.
+/// One event: a log line, a metric point, or the start or end of a span.
+///
+/// [`crate::wire`] reads events in the JSON form of Llama Stack's `POST /v1/telemetry/events`.
 ///
 /// ```
 /// use telemetry_core::{Event, Severity, attrs};
@@ -23,7 +21,7 @@ use crate::{Attributes, SpanId, SpanKey, SpanKind, SpanStatus, Text, Timestamp, 
 pub enum Event {
     /// A free-form log line.
     UnstructuredLog(UnstructuredLog),
-    /// One measurement.
+    /// A metric point.
     Metric(Metric),
     /// The start or the end of a span.
     StructuredLog(StructuredLog),
@@ -38,13 +36,13 @@ pub struct UnstructuredLog {
     pub timestamp: Timestamp,
     /// The text.
     pub message: Text,
-    /// How much it matters.
+    /// Its severity.
     pub severity: Severity,
-    /// Attributes of the line.
+    /// Its attributes.
     pub attributes: Attributes,
 }
 
-/// One measurement of one metric.
+/// One metric point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// The trace and span it belongs to, if any.
@@ -55,202 +53,56 @@ pub struct Metric {
     pub metric: Text,
     /// The measured value.
     pub value: MetricValue,
-    /// The unit; different units are different series.
+    /// The unit. Points with different units are different series.
     pub unit: Text,
-    /// The instrument, where the caller says it; otherwise the rules of [`crate::Instruments`] decide.
+    /// The instrument; `None` leaves the choice to the rules of [`crate::Instruments`].
     pub kind: Option<MetricKind>,
     /// The labels.
     pub attributes: Attributes,
 }
 
-/// The start or the end of a span, or what became known between them.
+/// The start or the end of a span, or new attributes between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StructuredLog {
     /// The trace.
     pub trace_id: TraceId,
-    /// The span that starts or ends.
+    /// The span.
     pub span_id: SpanId,
-    /// When it starts or ends.
+    /// When it started or ended.
     pub timestamp: Timestamp,
-    /// Start or end, and what belongs to it.
+    /// The start or the end.
     pub payload: Payload,
-    /// Attributes known at this moment; later ones win, those of the end over all.
+    /// Attributes known at this moment. For the same key, later values replace earlier ones.
     pub attributes: Attributes,
 }
 
-/// What a [`StructuredLog`] says. Open to more types later.
+/// The content of a [`StructuredLog`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Payload {
-    /// `span_start`.
+    /// A span starts: `span_start`.
     SpanStart {
         /// The span's name.
         name: Text,
-        /// The parent, which may be in another process.
+        /// The parent span, which may be in another process.
         parent_span_id: Option<SpanId>,
-        /// Its role in a remote call.
+        /// The span's role in a remote call.
         kind: SpanKind,
     },
-    /// More about a span that is open: the event's attributes. Made by this process alone; it has no
-    /// form on the wire.
+    /// Adds the event's attributes to an open span. Logged by this process only: it has no JSON form.
     SpanUpdate {
-        /// Whether the span ends as failed, whatever its end says.
+        /// True if the span failed, whatever status its end has.
         failed: bool,
     },
-    /// `span_end`.
+    /// A span ends: `span_end`.
     SpanEnd {
         /// How it ended.
         status: SpanStatus,
     },
 }
 
-/// Where a log or a metric belongs. A span id without its trace can't be said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum EventContext {
-    /// To no trace.
-    #[default]
-    None,
-    /// To a trace, but to none of its spans.
-    Trace(TraceId),
-    /// To a span.
-    Span(SpanKey),
-}
-
-impl EventContext {
-    /// The trace, if it belongs to one.
-    pub const fn trace_id(self) -> Option<TraceId> {
-        match self {
-            Self::None => None,
-            Self::Trace(trace_id) => Some(trace_id),
-            Self::Span(key) => Some(key.trace_id),
-        }
-    }
-
-    /// The span, if it belongs to one.
-    pub const fn span_id(self) -> Option<SpanId> {
-        match self {
-            Self::None | Self::Trace(_) => None,
-            Self::Span(key) => Some(key.span_id),
-        }
-    }
-
-    /// The span's key, if it belongs to a span.
-    pub const fn span_key(self) -> Option<SpanKey> {
-        match self {
-            Self::None | Self::Trace(_) => None,
-            Self::Span(key) => Some(key),
-        }
-    }
-}
-
-/// A metric's value; integers and floats stay apart.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum MetricValue {
-    /// An integer.
-    Int(i64),
-    /// A finite float.
-    Float(f64),
-}
-
-impl MetricValue {
-    /// The value as a double; integers beyond 2^53 are rounded.
-    #[expect(clippy::cast_precision_loss, reason = "metric queries answer in doubles, as the reference does")]
-    pub const fn as_f64(self) -> f64 {
-        match self {
-            Self::Int(number) => number as f64,
-            Self::Float(number) => number,
-        }
-    }
-}
-
-impl From<i64> for MetricValue {
-    fn from(number: i64) -> Self {
-        Self::Int(number)
-    }
-}
-
-impl From<i32> for MetricValue {
-    fn from(number: i32) -> Self {
-        Self::Int(number.into())
-    }
-}
-
-impl From<u32> for MetricValue {
-    fn from(number: u32) -> Self {
-        Self::Int(number.into())
-    }
-}
-
-impl From<f64> for MetricValue {
-    fn from(number: f64) -> Self {
-        Self::Float(number)
-    }
-}
-
-words! {
-    /// How much a log line matters. Ordered: `Verbose < Debug < … < Critical`.
-    Severity {
-        /// Finest detail; OpenTelemetry TRACE.
-        Verbose = "verbose",
-        /// For whoever debugs.
-        Debug = "debug",
-        /// Ordinary news.
-        Info = "info",
-        /// Something to look at.
-        Warn = "warn",
-        /// Something failed.
-        Error = "error",
-        /// Something must be done; OpenTelemetry FATAL.
-        Critical = "critical",
-    }
-}
-
-words! {
-    /// The instrument a metric is.
-    MetricKind {
-        /// Increments that only grow.
-        Counter = "counter",
-        /// Increments of either sign.
-        UpDownCounter = "up_down_counter",
-        /// The latest value counts.
-        Gauge = "gauge",
-        /// The distribution counts.
-        Histogram = "histogram",
-    }
-}
-
-/// How long stores keep an event, counted from its arrival: 1 s to 136 years, 7 days by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Ttl(NonZeroU32);
-
-impl Ttl {
-    /// A time to live of `seconds`; huge ones saturate, zero is none.
-    ///
-    /// ```
-    /// use telemetry_core::Ttl;
-    /// assert_eq!(Ttl::from_seconds(60).unwrap().as_duration().as_secs(), 60);
-    /// assert_eq!(Ttl::from_seconds(0), None);
-    /// assert_eq!(Ttl::default().as_duration().as_secs(), 604_800);
-    /// ```
-    pub fn from_seconds(seconds: u64) -> Option<Self> {
-        NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX)).map(Self)
-    }
-
-    /// The time to live as a duration.
-    pub const fn as_duration(self) -> Duration {
-        Duration::from_secs(self.0.get() as u64)
-    }
-}
-
-impl Default for Ttl {
-    fn default() -> Self {
-        const { Self(NonZeroU32::new(7 * 24 * 60 * 60).expect("not zero")) }
-    }
-}
-
 impl Event {
-    /// A log line of now, which belongs to no span yet.
+    /// Returns a log line with the current time that belongs to no trace.
     pub fn log(severity: Severity, message: impl Into<Text>) -> Self {
         Self::UnstructuredLog(UnstructuredLog {
             context: EventContext::None,
@@ -261,7 +113,7 @@ impl Event {
         })
     }
 
-    /// A measurement of now, which belongs to no span yet.
+    /// Returns a metric point with the current time that belongs to no trace.
     pub fn metric(metric: impl Into<Text>, value: impl Into<MetricValue>, unit: impl Into<Text>) -> Self {
         Self::Metric(Metric {
             context: EventContext::None,
@@ -274,8 +126,8 @@ impl Event {
         })
     }
 
-    /// The start of a span, now, as a root of kind internal; [`Event::with_parent`] and
-    /// [`Event::with_span_kind`] say otherwise.
+    /// Returns the start of a span with the current time: a root span of kind internal, unless
+    /// [`Event::with_parent`] and [`Event::with_span_kind`] change that.
     pub fn span_start(trace_id: TraceId, span_id: SpanId, name: impl Into<Text>) -> Self {
         Self::StructuredLog(StructuredLog {
             trace_id,
@@ -286,7 +138,7 @@ impl Event {
         })
     }
 
-    /// The end of a span, now.
+    /// Returns the end of a span with the current time.
     pub fn span_end(trace_id: TraceId, span_id: SpanId, status: SpanStatus) -> Self {
         Self::StructuredLog(StructuredLog {
             trace_id,
@@ -319,7 +171,7 @@ impl Event {
         self
     }
 
-    /// Puts a log or a metric into a span or a trace; starts and ends have their ids already and stay as they are.
+    /// Assigns a log or a metric point to a span or a trace. Other events stay unchanged.
     #[must_use]
     pub fn in_context(mut self, context: EventContext) -> Self {
         match &mut self {
@@ -330,7 +182,7 @@ impl Event {
         self
     }
 
-    /// Gives a span start its parent; other events stay as they are.
+    /// Sets the parent of a span start. Other events stay unchanged.
     #[must_use]
     pub fn with_parent(mut self, parent: SpanId) -> Self {
         if let Self::StructuredLog(StructuredLog {
@@ -342,7 +194,7 @@ impl Event {
         self
     }
 
-    /// Says which role in a remote call a span that starts has; other events stay as they are.
+    /// Sets the kind of a span start. Other events stay unchanged.
     ///
     /// ```
     /// use telemetry_core::{Event, Payload, SpanId, SpanKind, TraceId};
@@ -361,7 +213,7 @@ impl Event {
         self
     }
 
-    /// Says which instrument a metric is; other events stay as they are.
+    /// Sets the instrument of a metric point. Other events stay unchanged.
     #[must_use]
     pub fn with_kind(mut self, kind: MetricKind) -> Self {
         if let Self::Metric(metric) = &mut self {
@@ -370,7 +222,7 @@ impl Event {
         self
     }
 
-    /// The trace and span the event belongs to.
+    /// Returns the trace and span that the event belongs to.
     pub const fn context(&self) -> EventContext {
         match self {
             Self::UnstructuredLog(log) => log.context,
@@ -379,7 +231,7 @@ impl Event {
         }
     }
 
-    /// The event's own time.
+    /// Returns the event's own time.
     pub const fn timestamp(&self) -> Timestamp {
         match self {
             Self::UnstructuredLog(log) => log.timestamp,
@@ -388,7 +240,7 @@ impl Event {
         }
     }
 
-    /// The event's attributes.
+    /// Returns the event's attributes.
     pub const fn attributes(&self) -> &Attributes {
         match self {
             Self::UnstructuredLog(log) => &log.attributes,
@@ -398,24 +250,20 @@ impl Event {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn severities_are_ordered_and_read_back() {
-        assert!(Severity::Verbose < Severity::Critical);
-        for &severity in Severity::ALL {
-            assert_eq!(severity.as_str().parse(), Ok(severity));
-        }
-        assert_eq!(
-            "fatal".parse::<Severity>().unwrap_err().to_string(),
-            "`fatal` is none of verbose, debug, info, warn, error, critical"
-        );
-    }
-
-    #[test]
-    fn ttl_saturates() {
-        assert_eq!(Ttl::from_seconds(u64::MAX).unwrap().as_duration().as_secs(), u64::from(u32::MAX));
-    }
+/// One item submitted to the pipeline: an event, or an item received by OTLP.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Submission {
+    /// An event, logged in order.
+    Event {
+        /// The event.
+        event: Event,
+        /// How long stores keep it.
+        ttl: Ttl,
+    },
+    /// A whole span with its events, received by OTLP. Its start or its end may be missing.
+    Span(Box<Span>),
+    /// A log received by OTLP. OTLP promises no order, so it never counts as late.
+    Log(Box<LogRecord>),
+    /// A metric point received by OTLP.
+    Metric(Box<MetricPoint>),
 }

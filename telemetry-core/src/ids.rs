@@ -1,4 +1,4 @@
-//! Trace and span ids: W3C Trace Context sizes, never all zero.
+//! Trace and span ids, and what an event belongs to.
 
 use std::fmt;
 use std::num::{NonZeroU64, NonZeroU128};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A trace id: 128 bits, never zero (W3C Trace Context, `trace-id`).
 ///
-/// Read from 1–32 hexadecimal digits of any case (short ones are padded with zeros on the left), or
-/// from a UUID with hyphens. Written as 32 lower-case digits.
+/// Parsed from 1–32 hexadecimal digits of any case (shorter texts are padded with zeros on the left),
+/// or from a UUID with hyphens. Written as 32 lower-case digits.
 ///
 /// ```
 /// use telemetry_core::TraceId;
@@ -26,12 +26,12 @@ pub struct TraceId(NonZeroU128);
 
 /// A span id: 64 bits, never zero (W3C Trace Context, `parent-id`).
 ///
-/// Read from 1–16 hexadecimal digits of any case, written as 16 lower-case digits. Unique only
-/// together with its trace: see [`SpanKey`].
+/// Parsed from 1–16 hexadecimal digits of any case, written as 16 lower-case digits. Unique only
+/// within its trace: see [`SpanKey`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpanId(NonZeroU64);
 
-/// What tells one span from every other: its trace and its id within the trace.
+/// Identifies a span: its trace and its id within the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SpanKey {
     /// The trace.
@@ -41,20 +41,59 @@ pub struct SpanKey {
 }
 
 impl SpanKey {
-    /// The span `span_id` of the trace `trace_id`.
+    /// Returns the key of the span `span_id` in the trace `trace_id`.
     pub const fn new(trace_id: TraceId, span_id: SpanId) -> Self {
         Self { trace_id, span_id }
     }
 }
 
-/// Why a text is no id.
+/// What a log or a metric belongs to. A span id without a trace id is not possible.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventContext {
+    /// No trace.
+    #[default]
+    None,
+    /// A trace, but none of its spans.
+    Trace(TraceId),
+    /// A span.
+    Span(SpanKey),
+}
+
+impl EventContext {
+    /// Returns the trace, if there is one.
+    pub const fn trace_id(self) -> Option<TraceId> {
+        match self {
+            Self::None => None,
+            Self::Trace(trace_id) => Some(trace_id),
+            Self::Span(key) => Some(key.trace_id),
+        }
+    }
+
+    /// Returns the span's id, if there is one.
+    pub const fn span_id(self) -> Option<SpanId> {
+        match self {
+            Self::None | Self::Trace(_) => None,
+            Self::Span(key) => Some(key.span_id),
+        }
+    }
+
+    /// Returns the span's key, if there is a span.
+    pub const fn span_key(self) -> Option<SpanKey> {
+        match self {
+            Self::None | Self::Trace(_) => None,
+            Self::Span(key) => Some(key),
+        }
+    }
+}
+
+/// Why a text is not an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
-    /// Nothing between the quotes.
+    /// The text is empty.
     #[error("an id needs at least one hexadecimal digit")]
     Empty,
-    /// More digits than the id has room for.
+    /// The text has more digits than the id.
     #[error("`{value}` has more than {max} hexadecimal digits")]
     TooLong {
         /// The text, cut at 64 characters.
@@ -62,19 +101,19 @@ pub enum IdError {
         /// 32 for a trace id, 16 for a span id.
         max: usize,
     },
-    /// A character that is no hexadecimal digit.
+    /// A character is not a hexadecimal digit.
     #[error("`{value}` is not hexadecimal")]
     NotHex {
         /// The text, cut at 64 characters.
         value: String,
     },
     /// All digits are zero, which W3C Trace Context forbids.
-    #[error("an id of zeros only is invalid")]
+    #[error("an id must not be all zeros")]
     Zero,
 }
 
 impl TraceId {
-    /// The id with this value; `None` for zero.
+    /// Returns the id with this value; `None` for zero.
     pub const fn from_u128(value: u128) -> Option<Self> {
         match NonZeroU128::new(value) {
             Some(value) => Some(Self(value)),
@@ -82,19 +121,19 @@ impl TraceId {
         }
     }
 
-    /// The value, never zero.
+    /// Returns the value, which is never zero.
     pub const fn as_u128(self) -> u128 {
         self.0.get()
     }
 
-    /// The 16 bytes in network order, as OTLP carries them.
+    /// Returns the 16 bytes in network order, as in OTLP.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0.get().to_be_bytes()
     }
 }
 
 impl SpanId {
-    /// The id with this value; `None` for zero.
+    /// Returns the id with this value; `None` for zero.
     pub const fn from_u64(value: u64) -> Option<Self> {
         match NonZeroU64::new(value) {
             Some(value) => Some(Self(value)),
@@ -102,18 +141,18 @@ impl SpanId {
         }
     }
 
-    /// The value, never zero.
+    /// Returns the value, which is never zero.
     pub const fn as_u64(self) -> u64 {
         self.0.get()
     }
 
-    /// The 8 bytes in network order, as OTLP carries them.
+    /// Returns the 8 bytes in network order, as in OTLP.
     pub const fn to_bytes(self) -> [u8; 8] {
         self.0.get().to_be_bytes()
     }
 }
 
-/// Reads 1–`max` hexadecimal digits. Stricter than `from_str_radix`, which takes a sign.
+/// Parses 1–`max` hexadecimal digits. Stricter than `from_str_radix`, which accepts a sign.
 fn parse_hex(text: &str, max: usize) -> Result<u128, IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
@@ -128,7 +167,7 @@ fn parse_hex(text: &str, max: usize) -> Result<u128, IdError> {
     u128::from_str_radix(text, 16).map_err(|_| IdError::NotHex { value: excerpt() })
 }
 
-/// The digits of a UUID written `8-4-4-4-12`, without the hyphens.
+/// Returns the digits of a UUID in the form `8-4-4-4-12`; `None` for any other text.
 fn strip_uuid_hyphens(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let is_uuid = bytes.len() == 36 && [8, 13, 18, 23].iter().all(|&at| bytes[at] == b'-');

@@ -1,33 +1,33 @@
-//! Options of a sink: checked values that remember where they came from.
+//! Options of a sink: values that remember where they came from.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Describes one option of a sink. `telemetry sinks`, the README's table and error messages derive from it.
+/// Describes one option of a sink. `telemetry sinks`, the README's table and error messages are built from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// Its name in the sink's own map.
+    /// Its name in the sink's own section.
     pub name: &'static str,
-    /// What it takes.
+    /// The type of its value.
     pub kind: KeyKind,
-    /// Its name as a flat key of the provider, for the keys Llama Stack already had.
+    /// Its name at the top level of the provider's configuration, for options that Llama Stack defined.
     pub flat: Option<&'static str>,
-    /// The default as configuration text; `${env.…}` and `~` are expanded in it. `None`: none, or
-    /// the sink finds one itself, as `help` says.
+    /// The default as configuration text, in which `${env.…}` and `~` are expanded. `None`: there is no
+    /// default, or the sink computes it, as `help` explains.
     pub default: Option<&'static str>,
     /// One sentence for the user.
     pub help: &'static str,
 }
 
-/// What an option takes.
+/// The type of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyKind {
     /// Any text.
     Text,
-    /// Text that must not be shown: a token, a header.
+    /// Text that must never be shown: a token, a header.
     Secret,
-    /// A path; `~` is expanded.
+    /// A path, in which `~` is expanded.
     Path,
     /// `true` or `false`.
     Flag,
@@ -37,11 +37,11 @@ pub enum KeyKind {
     Float,
     /// A number of bytes, plain or with `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB`.
     Size,
-    /// A time span, `250ms`, `1s`, `5m`, `2h`, `7d`; a plain number is seconds.
+    /// A duration: `250ms`, `1s`, `5m`, `2h`, `7d`; a plain number is seconds.
     Duration,
-    /// One of these words.
+    /// One of these texts.
     Choice(&'static [&'static str]),
-    /// A list of texts, or one text with commas.
+    /// A list of texts, or one text separated by commas.
     List,
     /// A map of texts.
     Map,
@@ -50,26 +50,26 @@ pub enum KeyKind {
 /// Where a value came from, for error messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Location {
-    /// The place in the document, e.g. `telemetry[0].config.sqlite.synchronous`.
+    /// The place in the document, for example `telemetry[0].config.sqlite.synchronous`.
     pub path: String,
-    /// Line, from 1; `None` for a default or a value of the environment.
+    /// The line, from 1; `None` for a default or an environment variable.
     pub line: Option<u32>,
-    /// Column, from 1.
+    /// The column, from 1.
     pub column: Option<u32>,
-    /// The environment variable that gave the value.
+    /// The environment variable that the value came from.
     pub variable: Option<String>,
 }
 
 /// A value of a configuration.
 #[derive(Clone, PartialEq)]
 pub enum OptionValue {
-    /// `null`, or empty after a substitution.
+    /// `null`, or an empty text after a substitution.
     Null,
     /// `true` or `false`.
     Flag(bool),
     /// A whole number.
     Integer(i64),
-    /// Another number.
+    /// A number that is not whole.
     Float(f64),
     /// Text.
     Text(String),
@@ -79,7 +79,7 @@ pub enum OptionValue {
     Map(Vec<(String, Entry)>),
 }
 
-/// Shows the shape only: a value may be secret.
+/// Writes only the type: the value may be secret.
 impl fmt::Debug for OptionValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.type_name())
@@ -87,7 +87,7 @@ impl fmt::Debug for OptionValue {
 }
 
 impl OptionValue {
-    /// What the value is, for messages.
+    /// Returns the name of the value's type, for messages.
     pub const fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -110,7 +110,7 @@ pub struct Entry {
     pub location: Location,
 }
 
-/// The options given to one sink, flat keys and defaults already merged in.
+/// The options of one sink, with top-level keys and defaults merged in.
 ///
 /// ```
 /// use telemetry_core::{OptionValue, Options};
@@ -124,13 +124,13 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct Options(Vec<(String, Entry)>);
 
-/// An option that can't be used: which, where, and why.
+/// An invalid option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}", place(location))]
 pub struct OptionError {
     /// Where the value came from.
     pub location: Location,
-    /// What is wrong and the way out.
+    /// What is wrong, and what would be right.
     pub message: String,
 }
 
@@ -146,12 +146,12 @@ fn place(location: &Location) -> String {
 }
 
 impl Options {
-    /// Options from entries, in order.
+    /// Returns options with these entries.
     pub fn new(entries: Vec<(String, Entry)>) -> Self {
         Self(entries)
     }
 
-    /// Options from plain values, for tests and programs without YAML.
+    /// Returns options with these values, for tests and programs without YAML.
     pub fn from_pairs<const N: usize>(pairs: [(&str, OptionValue); N]) -> Self {
         let entry = |(key, value): (&str, OptionValue)| {
             let location = Location { path: key.to_owned(), ..Location::default() };
@@ -160,7 +160,7 @@ impl Options {
         Self(pairs.into_iter().map(entry).collect())
     }
 
-    /// The entry of `key`; a null counts as absent.
+    /// Returns the entry of `key`; `None` for null.
     pub fn get(&self, key: &str) -> Option<&Entry> {
         self.0
             .iter()
@@ -169,12 +169,12 @@ impl Options {
             .filter(|entry| entry.value != OptionValue::Null)
     }
 
-    /// All keys given, in order.
+    /// Iterates over all keys, in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(key, _)| key.as_str())
     }
 
-    /// Fails with a message about `key`, placed where its value came from.
+    /// Returns an error about `key`, with the location of its value.
     pub fn error(&self, key: &str, message: impl Into<String>) -> OptionError {
         let location = self.get(key).map_or_else(
             || Location { path: key.to_owned(), ..Location::default() },
@@ -196,12 +196,12 @@ impl Options {
         }
     }
 
-    /// A text; numbers and booleans are taken as written.
+    /// Returns a text. Numbers and booleans are converted.
     pub fn text(&self, key: &str) -> Result<Option<String>, OptionError> {
         self.read(key, "text", scalar_text)
     }
 
-    /// A boolean.
+    /// Returns a boolean.
     pub fn flag(&self, key: &str) -> Result<Option<bool>, OptionError> {
         self.read(key, "true or false", |value| match value {
             OptionValue::Flag(flag) => Some(*flag),
@@ -209,7 +209,7 @@ impl Options {
         })
     }
 
-    /// A whole number that fits `T`: an unsigned type refuses negatives.
+    /// Returns a whole number. A number that does not fit `T` is an error.
     pub fn integer<T: TryFrom<i64>>(&self, key: &str) -> Result<Option<T>, OptionError> {
         let number = self.read(key, "a whole number", |value| match value {
             OptionValue::Integer(number) => Some(*number),
@@ -220,7 +220,7 @@ impl Options {
         number.map(in_range).transpose()
     }
 
-    /// A number.
+    /// Returns a number.
     #[expect(clippy::cast_precision_loss, reason = "settings are small numbers")]
     pub fn float(&self, key: &str) -> Result<Option<f64>, OptionError> {
         self.read(key, "a number", |value| match value {
@@ -230,7 +230,7 @@ impl Options {
         })
     }
 
-    /// A number of bytes.
+    /// Returns a number of bytes.
     pub fn size(&self, key: &str) -> Result<Option<u64>, OptionError> {
         self.read(key, "a size like `64MiB`", |value| match value {
             OptionValue::Integer(number) => u64::try_from(*number).ok(),
@@ -239,9 +239,9 @@ impl Options {
         })
     }
 
-    /// A time span.
+    /// Returns a duration.
     pub fn duration(&self, key: &str) -> Result<Option<Duration>, OptionError> {
-        self.read(key, "a time span like `250ms`, `5s` or `7d`", |value| match value {
+        self.read(key, "a duration like `250ms`, `5s` or `7d`", |value| match value {
             OptionValue::Integer(number) => u64::try_from(*number).ok().map(Duration::from_secs),
             OptionValue::Float(number) => Duration::try_from_secs_f64(*number).ok(),
             OptionValue::Text(text) => parse_duration(text),
@@ -249,19 +249,19 @@ impl Options {
         })
     }
 
-    /// One of some words, and what it stands for.
-    pub fn choice<T: Copy>(&self, key: &str, words: &[(&str, T)]) -> Result<Option<T>, OptionError> {
-        let Some(word) = self.text(key)? else { return Ok(None) };
-        match words.iter().find(|(known, _)| *known == word) {
+    /// Returns the meaning of one of `choices`.
+    pub fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<Option<T>, OptionError> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        match choices.iter().find(|(name, _)| *name == text) {
             Some((_, meaning)) => Ok(Some(*meaning)),
             None => {
-                let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-                Err(self.error(key, format!("`{word}` is none of {}", known.join(", "))))
+                let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+                Err(self.error(key, format!("unknown value `{text}`: expected one of {}", names.join(", "))))
             }
         }
     }
 
-    /// A list of texts, or one text with commas.
+    /// Returns a list of texts. A single text is split at its commas.
     pub fn list(&self, key: &str) -> Result<Option<Vec<String>>, OptionError> {
         self.read(key, "a list of texts", |value| match value {
             OptionValue::List(items) => items.iter().map(|item| scalar_text(&item.value)).collect(),
@@ -272,7 +272,7 @@ impl Options {
         })
     }
 
-    /// A map of texts.
+    /// Returns a map of texts.
     pub fn map(&self, key: &str) -> Result<Option<Vec<(String, String)>>, OptionError> {
         self.read(key, "a map of texts", |value| match value {
             OptionValue::Map(pairs) => {
@@ -337,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_durations_read_their_units() {
+    fn sizes_and_durations_have_units() {
         assert_eq!(parse_size("10GiB"), Some(10 << 30));
         assert_eq!(parse_size("1.5 kB"), Some(1_500));
         assert_eq!(parse_size("10 parsecs"), None);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where_the_value_came_from() {
+    fn errors_name_the_place_of_the_value() {
         let location = Location {
             path: "telemetry[0].config.sqlite.pool".into(),
             line: Some(3),

@@ -1,4 +1,4 @@
-//! Which sinks exist, and how one is built.
+//! The sinks that a program can choose by name, and how a sink is built.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -11,49 +11,50 @@ use crate::{
     Key, KeyKind, OptionError, Options, RunId, SignalSet, Sink, SinkError, Span, Text, TraceStore, WaitingEnd,
 };
 
-/// A boxed future that may be sent between threads.
+/// A boxed future that can be sent between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Builds a sink. Runs on the sink's own thread, inside the sink's own runtime.
 pub type BuildFn = for<'a> fn(&'a SinkContext) -> BoxFuture<'a, Result<BuiltSink, SinkError>>;
 
-/// Describes a sink that can be chosen by name. One `static` per name; the listing, the README's
-/// table and error messages derive from it.
+/// Describes a sink that a program can choose by name.
+///
+/// There is one `static` per name. `telemetry sinks`, the README's table and error messages are built from it.
 #[derive(Debug)]
 pub struct SinkEntry {
     /// The name in the configuration.
     pub name: &'static str,
     /// What the sink does, in one line.
     pub summary: &'static str,
-    /// The options it takes; any other is refused before `build` is called.
+    /// The options it has. Any other option is an error before `build` is called.
     pub keys: &'static [Key],
-    /// Builds it.
+    /// Builds the sink.
     pub build: BuildFn,
 }
 
-/// What a sink is built from.
+/// The input for building a sink.
 #[derive(Clone, Debug)]
 pub struct SinkContext {
-    /// The service this process is; may be empty.
+    /// The service name of this process; may be empty.
     pub service_name: Text,
     /// The sink's options.
     pub options: Options,
-    /// This run of the program.
+    /// The run of the program.
     pub run: RunId,
 }
 
-/// A sink, ready to work, and what the pipeline should know of it.
+/// A sink, with what the pipeline needs to know about it.
 #[non_exhaustive]
 pub struct BuiltSink {
     /// The sink.
     pub sink: Box<dyn Sink>,
-    /// The signals it wants; fixed for its life.
+    /// The signals that it receives; never changes.
     pub interest: SignalSet,
-    /// Answers queries. Its presence makes receipts wait for this sink.
+    /// Answers queries. With a store, receipts wait until this sink has committed.
     pub store: Option<Arc<dyn TraceStore>>,
-    /// What an earlier run left open; goes back to the assembler.
+    /// What an earlier run did not finish. The assembler continues with it.
     pub recovered: Recovered,
-    /// How the worker should treat it.
+    /// How the worker delivers to the sink.
     pub options: SinkOptions,
 }
 
@@ -67,62 +68,63 @@ impl std::fmt::Debug for BuiltSink {
     }
 }
 
-/// What a store kept of an earlier run.
+/// What an earlier run did not finish, as a store kept it.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Spans that had started and not ended; they are `Unfinished` now, and an end that comes completes them.
+    /// Spans that had started and not ended. They are `Unfinished`; an end that arrives completes them.
     pub open_spans: Vec<Span>,
-    /// Ends whose start had not come.
+    /// Ends whose start had not arrived.
     pub waiting_ends: Vec<WaitingEnd>,
 }
 
-/// How the worker treats a sink.
+/// How the worker delivers to a sink.
 #[derive(Clone, Debug)]
 pub struct SinkOptions {
-    /// Signals per batch at most. A batch is made of whole chunks, so it may exceed this by one chunk.
+    /// The largest number of signals in a batch. A batch consists of whole chunks, so it can exceed this by
+    /// one chunk.
     pub batch_signals: usize,
-    /// How long a batch may wait to fill. Zero: never; whatever is there is a batch.
+    /// How long a batch waits for more signals. Zero: it does not wait.
     pub batch_age: Duration,
-    /// When a write is given up and tried again. `None`: never; slowness is reported instead.
+    /// After which time a write is cancelled and tried again. `None`: never; a slow write is reported instead.
     pub write_timeout: Option<Duration>,
-    /// Payload that may wait in memory, in bytes.
+    /// The largest number of bytes that wait in memory.
     pub queue_bytes: usize,
-    /// How long one batch is retried before it is given up. `None`: for ever.
+    /// How long one batch is retried before it counts as failed. `None`: forever.
     pub retry_for: Option<Duration>,
-    /// Continues the queue on disk.
+    /// Where the queue continues on disk, if it does.
     pub spool: Option<SpoolOptions>,
 }
 
 /// The part of a sink's queue that is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolOptions {
-    /// The folder; created if missing, one per sink.
+    /// The folder, one per sink. Created if missing.
     pub path: PathBuf,
-    /// Bytes on disk at most; beyond it the newest is dropped and counted.
+    /// The largest number of bytes on disk. Beyond it, new signals are dropped and counted.
     pub max_bytes: u64,
 }
 
 impl SpoolOptions {
-    /// The option that switches the spool on.
+    /// The option for the folder. Without it there is no spool.
     pub const PATH: Key = Key {
         name: "spool_path",
         kind: KeyKind::Path,
         flat: None,
         default: None,
-        help: "folder in which the queue continues when its memory is full, also over a restart; none by default",
+        help: "folder in which the queue continues when its memory is full, also after a restart; none by default",
     };
-    /// The option for its bound.
+    /// The option for the largest size.
     pub const SIZE: Key = Key {
         name: "spool_size",
         kind: KeyKind::Size,
         flat: None,
-        // Read where the path is given; a default here would be a size without a path.
+        // `read` has the default: a default here would be a size without a path.
         default: None,
-        help: "bytes in the spool at most, 1GiB by default; what does not fit is dropped and counted",
+        help: "largest size of the spool, 1GiB by default; signals that do not fit are dropped and counted",
     };
 
-    /// Reads the two options. Within the folder given, every sink has one of its own name, so that
-    /// sinks may share the option's value.
+    /// Reads the two options. The spool is in a subfolder with the sink's name, so that several sinks can
+    /// have the same path.
     ///
     /// ```
     /// use telemetry_core::{OptionValue, Options, SpoolOptions};
@@ -137,7 +139,7 @@ impl SpoolOptions {
     ///
     /// # Errors
     ///
-    /// An [`OptionError`] for an unusable value, or a size without a path.
+    /// Returns an [`OptionError`] for an invalid value, or a size without a path.
     pub fn read(options: &Options, sink: &str) -> Result<Option<Self>, OptionError> {
         let size = options.size(Self::SIZE.name)?;
         match options.text(Self::PATH.name)? {
@@ -166,7 +168,7 @@ impl Default for SinkOptions {
 }
 
 impl BuiltSink {
-    /// A sink that is no store, with default options.
+    /// Returns a sink without a store, with default options.
     pub fn new(sink: impl Sink, interest: SignalSet) -> Self {
         Self {
             sink: Box::new(sink),
@@ -177,14 +179,14 @@ impl BuiltSink {
         }
     }
 
-    /// Gives the queries the sink can answer.
+    /// Sets the store that answers queries.
     #[must_use]
     pub fn with_store(mut self, store: Arc<dyn TraceStore>) -> Self {
         self.store = Some(store);
         self
     }
 
-    /// Gives what an earlier run left open.
+    /// Sets what an earlier run did not finish.
     #[must_use]
     pub fn with_recovered(mut self, recovered: Recovered) -> Self {
         self.recovered = recovered;
@@ -199,15 +201,15 @@ impl BuiltSink {
     }
 }
 
-/// An entry that [`register_sink!`](crate::register_sink) announced.
+/// An entry registered by [`register_sink!`](crate::register_sink).
 #[derive(Debug)]
 pub struct Registered(pub &'static SinkEntry);
 
 inventory::collect!(Registered);
 
-/// Announces a sink to every program that links its crate.
+/// Registers a sink in every program that links its crate.
 ///
-/// A crate that is only listed in `Cargo.toml` and never named is not linked: the program names it
+/// The linker drops a crate that is listed in `Cargo.toml` but never named in code. The program names it
 /// once, with `telemetry_provider::link_sinks!(my_sink);`.
 #[macro_export]
 macro_rules! register_sink {
@@ -216,7 +218,7 @@ macro_rules! register_sink {
     };
 }
 
-/// The sinks a program can choose from, by name.
+/// The sinks that a program can choose by name.
 ///
 /// ```
 /// use telemetry_core::{Registry, SinkEntry, SinkError};
@@ -234,24 +236,24 @@ macro_rules! register_sink {
 #[derive(Clone, Debug, Default)]
 pub struct Registry(BTreeMap<&'static str, &'static SinkEntry>);
 
-/// Two different sinks want one name.
+/// Two different sinks have the same name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("two sinks are named `{name}`: \"{first}\" and \"{second}\"")]
 pub struct RegistryError {
     /// The name.
     pub name: &'static str,
-    /// The summary of the one.
+    /// The summary of one sink.
     pub first: &'static str,
-    /// The summary of the other.
+    /// The summary of the other sink.
     pub second: &'static str,
 }
 
 impl Registry {
-    /// A registry of just these entries. The same entry twice is one entry.
+    /// Returns a registry of only these entries. The same entry can occur twice.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`] when two different entries have one name.
+    /// Returns a [`RegistryError`] if two different entries have the same name.
     pub fn from_entries(
         entries: impl IntoIterator<Item = &'static SinkEntry>,
     ) -> Result<Self, RegistryError> {
@@ -271,27 +273,28 @@ impl Registry {
         Ok(registry)
     }
 
-    /// `builtin` and every sink that [`register_sink!`](crate::register_sink) announced in a linked crate.
+    /// Returns a registry of `builtin` and of all sinks registered by
+    /// [`register_sink!`](crate::register_sink) in linked crates.
     ///
     /// # Errors
     ///
-    /// [`RegistryError`] when two different entries have one name.
+    /// Returns a [`RegistryError`] if two different entries have the same name.
     pub fn linked(builtin: &[&'static SinkEntry]) -> Result<Self, RegistryError> {
-        let announced = inventory::iter::<Registered>.into_iter().map(|registered| registered.0);
-        Self::from_entries(builtin.iter().copied().chain(announced))
+        let registered = inventory::iter::<Registered>.into_iter().map(|registered| registered.0);
+        Self::from_entries(builtin.iter().copied().chain(registered))
     }
 
-    /// The sink of this name.
+    /// Returns the sink with this name.
     pub fn get(&self, name: &str) -> Option<&'static SinkEntry> {
         self.0.get(name).copied()
     }
 
-    /// All names, in alphabetical order.
+    /// Iterates over all names, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
     }
 
-    /// All entries, in alphabetical order of their names.
+    /// Iterates over all entries, in alphabetical order of their names.
     pub fn entries(&self) -> impl Iterator<Item = &'static SinkEntry> {
         self.0.values().copied()
     }
@@ -313,13 +316,13 @@ mod tests {
         keys: &[],
         build: |_| Box::pin(async { Err(SinkError::close("no")) }),
     };
-    static ANNOUNCED: SinkEntry = SinkEntry {
-        name: "announced",
+    static REGISTERED: SinkEntry = SinkEntry {
+        name: "registered",
         summary: "",
         keys: &[],
         build: |_| Box::pin(async { Err(SinkError::close("no")) }),
     };
-    crate::register_sink!(ANNOUNCED);
+    crate::register_sink!(REGISTERED);
 
     #[test]
     fn the_same_name_from_another_crate_is_an_error() {
@@ -330,8 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_sink_is_found() {
-        let registry = Registry::linked(&[&ONE, &ANNOUNCED]).unwrap();
-        assert_eq!(registry.names().collect::<Vec<_>>(), ["announced", "x"]);
+    fn a_registered_sink_is_found() {
+        let registry = Registry::linked(&[&ONE, &REGISTERED]).unwrap();
+        assert_eq!(registry.names().collect::<Vec<_>>(), ["registered", "x"]);
     }
 }

@@ -1,16 +1,17 @@
-//! How much memory a value keeps alive: the one measure behind every byte budget.
+//! Measures how much memory a value keeps alive. Every byte budget uses this measure.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::query::{MetricPointValue, MetricSeries, SpanTree, SpanTreeNode};
 use crate::{
     Attribute, Attributes, Chunk, Event, LogBody, LogRecord, MetricPoint, Payload, Signal, Span, SpanEvent,
-    StreamMark, Submission, Text, Value, WaitingEnd,
+    StreamMark, Submission, Text, Trace, Value, WaitingEnd,
 };
 
 /// Measures how many bytes of memory a value keeps alive.
 ///
-/// Borrowed text counts too, so that the measure is also an upper bound for the length of all texts.
+/// Borrowed text counts too, so that the result is also an upper bound for the length of all texts.
 ///
 /// ```
 /// use telemetry_core::{RetainedBytes, attrs};
@@ -22,7 +23,7 @@ pub trait RetainedBytes {
     /// Adds the memory behind this value's pointers to `count`.
     fn count_retained(&self, count: &mut RetainedCount);
 
-    /// Returns the bytes of the value itself and of everything it keeps alive. Shared parts count once.
+    /// Returns the size of the value and of everything that it keeps alive. Shared parts count once.
     fn retained_bytes(&self) -> usize {
         let mut count = RetainedCount::default();
         self.count_retained(&mut count);
@@ -30,26 +31,30 @@ pub trait RetainedBytes {
     }
 }
 
-/// A running count of retained bytes, which counts each shared part once.
+/// Adds up retained bytes, and counts each shared part once.
+///
+/// It allocates only for values with many shared parts. All values must exist when counting starts: a part
+/// that is cloned after it was counted counts again.
 ///
 /// ```
 /// use std::sync::Arc;
-/// use telemetry_core::RetainedCount;
+/// use telemetry_core::{RetainedBytes as _, RetainedCount};
 ///
-/// let shared: Arc<str> = "x".repeat(1_000).into();
+/// let service: Arc<str> = "x".repeat(1_000).into();
+/// let same_service = Arc::clone(&service);
 /// let mut count = RetainedCount::default();
-/// count.add_shared_text(&shared);
+/// service.count_retained(&mut count);
 /// let once = count.bytes();
-/// count.add_shared_text(&Arc::clone(&shared));
+/// same_service.count_retained(&mut count);
 /// assert_eq!(count.bytes(), once);
 /// ```
 #[derive(Debug, Default)]
 pub struct RetainedCount {
     bytes: usize,
-    /// Address of the shared part counted last: neighbours usually share the same one.
-    latest: usize,
-    /// Addresses of the shared parts counted so far.
-    shared: HashSet<usize>,
+    /// Addresses of the first shared parts, without an allocation. Zero is a free place.
+    first: [usize; 8],
+    /// Addresses of all further shared parts.
+    others: HashSet<usize>,
 }
 
 /// The two counters in front of every `Arc`'s value.
@@ -61,32 +66,82 @@ impl RetainedCount {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Adds a shared value and what it keeps alive, unless this count contains it already.
-    pub fn add_shared<T: RetainedBytes>(&mut self, part: &Arc<T>) {
-        if self.is_new(Arc::as_ptr(part).addr()) {
-            self.add(ARC_COUNTERS + size_of::<T>());
-            part.count_retained(self);
-        }
-    }
-
-    /// Adds shared text, unless this count contains it already.
-    pub fn add_shared_text(&mut self, text: &Arc<str>) {
-        if self.is_new(Arc::as_ptr(text).addr()) {
-            self.add(ARC_COUNTERS + text.len());
-        }
-    }
-
     /// Returns the bytes counted so far.
     pub const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    fn is_new(&mut self, address: usize) -> bool {
-        if self.latest == address {
-            return false;
+    /// Returns true if `part` was not counted before, and remembers it.
+    fn is_new<T: ?Sized>(&mut self, part: &Arc<T>) -> bool {
+        // Nobody else has a part with one owner, so that it cannot be counted twice.
+        if Arc::strong_count(part) == 1 {
+            return true;
         }
-        self.latest = address;
-        self.shared.insert(address)
+        let address = Arc::as_ptr(part).addr();
+        match self.first.iter_mut().find(|place| **place == 0 || **place == address) {
+            Some(place) => std::mem::replace(place, address) == 0,
+            None => self.others.insert(address),
+        }
+    }
+}
+
+impl<T: RetainedBytes> RetainedBytes for Arc<T> {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        if count.is_new(self) {
+            count.add(ARC_COUNTERS + size_of::<T>());
+            (**self).count_retained(count);
+        }
+    }
+}
+
+impl RetainedBytes for Arc<str> {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        if count.is_new(self) {
+            count.add(ARC_COUNTERS + self.len());
+        }
+    }
+}
+
+impl<T: RetainedBytes> RetainedBytes for Box<T> {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        count.add(size_of::<T>());
+        (**self).count_retained(count);
+    }
+}
+
+impl<T: RetainedBytes> RetainedBytes for Option<T> {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        if let Some(value) = self {
+            value.count_retained(count);
+        }
+    }
+}
+
+impl<T: RetainedBytes> RetainedBytes for [T] {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        for item in self {
+            item.count_retained(count);
+        }
+    }
+}
+
+impl<T: RetainedBytes> RetainedBytes for Vec<T> {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        count.add(self.capacity() * size_of::<T>());
+        self.as_slice().count_retained(count);
+    }
+}
+
+impl<A: RetainedBytes, B: RetainedBytes> RetainedBytes for (A, B) {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        self.0.count_retained(count);
+        self.1.count_retained(count);
+    }
+}
+
+impl RetainedBytes for String {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        count.add(self.capacity());
     }
 }
 
@@ -111,9 +166,8 @@ impl RetainedBytes for Value {
 impl RetainedBytes for Attributes {
     fn count_retained(&self, count: &mut RetainedCount) {
         count.add(self.len() * size_of::<Attribute>());
-        for (key, value) in self {
-            key.count_retained(count);
-            value.count_retained(count);
+        for attribute in self {
+            attribute.count_retained(count);
         }
     }
 }
@@ -135,72 +189,13 @@ impl RetainedBytes for Event {
     }
 }
 
-impl RetainedBytes for LogRecord {
-    fn count_retained(&self, count: &mut RetainedCount) {
-        match &self.body {
-            LogBody::Message { message, .. } => message.count_retained(count),
-            LogBody::SpanEvent { name } => name.count_retained(count),
-        }
-        self.attributes.count_retained(count);
-        count_service(self.service_name.as_ref(), count);
-    }
-}
-
-impl RetainedBytes for MetricPoint {
-    fn count_retained(&self, count: &mut RetainedCount) {
-        self.name.count_retained(count);
-        self.unit.count_retained(count);
-        self.attributes.count_retained(count);
-        count_service(self.service_name.as_ref(), count);
-        if let Some(mark) = &self.stream {
-            count.add_shared(mark);
-        }
-    }
-}
-
-impl RetainedBytes for StreamMark {
-    fn count_retained(&self, count: &mut RetainedCount) {
-        self.state.count_retained(count);
-    }
-}
-
-impl RetainedBytes for Span {
-    fn count_retained(&self, count: &mut RetainedCount) {
-        self.name.count_retained(count);
-        self.attributes.count_retained(count);
-        count_service(self.service_name.as_ref(), count);
-        if let Some(trace_state) = &self.trace_state {
-            trace_state.count_retained(count);
-        }
-        count.add(self.events.capacity() * size_of::<SpanEvent>());
-        for event in &self.events {
-            event.count_retained(count);
-        }
-    }
-}
-
-impl RetainedBytes for SpanEvent {
-    fn count_retained(&self, count: &mut RetainedCount) {
-        match self {
-            Self::Log(log) => count.add_shared(log),
-            Self::Metric(point) => count.add_shared(point),
-        }
-    }
-}
-
-impl RetainedBytes for WaitingEnd {
-    fn count_retained(&self, count: &mut RetainedCount) {
-        self.attributes.count_retained(count);
-    }
-}
-
 impl RetainedBytes for Submission {
     fn count_retained(&self, count: &mut RetainedCount) {
         match self {
             Self::Event { event, .. } => event.count_retained(count),
-            Self::Span(span) => boxed(&**span, count),
-            Self::Log(log) => boxed(&**log, count),
-            Self::Metric(point) => boxed(&**point, count),
+            Self::Span(span) => span.count_retained(count),
+            Self::Log(log) => log.count_retained(count),
+            Self::Metric(point) => point.count_retained(count),
         }
     }
 }
@@ -208,44 +203,65 @@ impl RetainedBytes for Submission {
 impl RetainedBytes for Signal {
     fn count_retained(&self, count: &mut RetainedCount) {
         match self {
-            Self::SpanStarted(span) | Self::SpanEnded(span) => count.add_shared(span),
-            Self::EndWaiting(end) => count.add_shared(end),
-            Self::Log(log) => count.add_shared(log),
-            Self::Metric(point) => count.add_shared(point),
+            Self::SpanStarted(span) | Self::SpanEnded(span) => span.count_retained(count),
+            Self::EndWaiting(end) => end.count_retained(count),
+            Self::Log(log) => log.count_retained(count),
+            Self::Metric(point) => point.count_retained(count),
+        }
+    }
+}
+
+impl RetainedBytes for SpanEvent {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        match self {
+            Self::Log(log) => log.count_retained(count),
+            Self::Metric(point) => point.count_retained(count),
+        }
+    }
+}
+
+impl RetainedBytes for LogBody {
+    fn count_retained(&self, count: &mut RetainedCount) {
+        match self {
+            Self::Message { message: text, .. } | Self::SpanEvent { name: text } => {
+                text.count_retained(count);
+            }
         }
     }
 }
 
 impl RetainedBytes for Chunk {
     fn count_retained(&self, count: &mut RetainedCount) {
+        count.add(size_of_val(self.signals()));
         self.signals().count_retained(count);
     }
 }
 
-impl<T: RetainedBytes> RetainedBytes for [T] {
-    fn count_retained(&self, count: &mut RetainedCount) {
-        for item in self {
-            count.add(size_of::<T>());
-            item.count_retained(count);
+impl RetainedBytes for MetricPointValue {
+    fn count_retained(&self, _: &mut RetainedCount) {}
+}
+
+/// Implements [`RetainedBytes`] for a struct from its fields with pointers.
+macro_rules! retained_fields {
+    ($($type:ty { $($field:ident),+ })+) => {$(
+        impl RetainedBytes for $type {
+            fn count_retained(&self, count: &mut RetainedCount) {
+                $(self.$field.count_retained(count);)+
+            }
         }
-    }
-
-    fn retained_bytes(&self) -> usize {
-        let mut count = RetainedCount::default();
-        self.count_retained(&mut count);
-        count.bytes()
-    }
+    )+};
 }
 
-fn boxed<T: RetainedBytes>(value: &T, count: &mut RetainedCount) {
-    count.add(size_of::<T>());
-    value.count_retained(count);
-}
-
-fn count_service(name: Option<&Arc<str>>, count: &mut RetainedCount) {
-    if let Some(name) = name {
-        count.add_shared_text(name);
-    }
+retained_fields! {
+    LogRecord { body, attributes, service_name }
+    MetricPoint { name, unit, attributes, service_name, stream }
+    StreamMark { state }
+    Span { name, service_name, attributes, events, trace_state }
+    WaitingEnd { attributes }
+    Trace { service_name }
+    SpanTree { nodes }
+    SpanTreeNode { span }
+    MetricSeries { metric, labels, unit, values }
 }
 
 #[cfg(test)]
@@ -253,17 +269,21 @@ mod tests {
     use super::*;
     use crate::{EventContext, Severity, SpanId, SpanKey, Timestamp, TraceId, Ttl};
 
-    #[test]
-    fn a_log_that_its_span_lists_again_counts_once() {
-        let log = Arc::new(LogRecord {
+    fn log(message: String, service_name: Option<Arc<str>>) -> Arc<LogRecord> {
+        Arc::new(LogRecord {
             context: EventContext::None,
             timestamp: Timestamp::from_nanos(0),
-            body: LogBody::Message { severity: Severity::Info, message: "x".repeat(10_000).into() },
+            body: LogBody::Message { severity: Severity::Info, message: message.into() },
             attributes: Attributes::default(),
-            service_name: None,
+            service_name,
             arrived: Timestamp::from_nanos(0),
             ttl: Ttl::default(),
-        });
+        })
+    }
+
+    #[test]
+    fn a_log_that_its_span_lists_again_counts_once() {
+        let log = log("x".repeat(10_000), None);
         let key = SpanKey::new(TraceId::from_u128(1).unwrap(), SpanId::from_u64(1).unwrap());
         let mut span = Span::open(key, "chat", Timestamp::from_nanos(0));
         span.events.push(SpanEvent::Log(Arc::clone(&log)));
@@ -272,7 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn unused_capacity_is_memory_too() {
+    fn many_shared_parts_count_once_each() {
+        let service: Arc<str> = "s".repeat(1_000_000).into();
+        let logs: Vec<_> = (0..100).map(|_| log("x".repeat(1_000), Some(Arc::clone(&service)))).collect();
+        let twice = [logs.clone(), logs].concat();
+        assert!((1_100_000..1_150_000).contains(&twice.retained_bytes()), "{}", twice.retained_bytes());
+    }
+
+    #[test]
+    fn unused_capacity_counts() {
         let mut message = String::with_capacity(1 << 20);
         message.push('x');
         assert!(Event::log(Severity::Info, message).retained_bytes() >= 1 << 20);

@@ -6,100 +6,81 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Batch, Text};
+use crate::{Batch, Text, Written};
 
-/// Takes signals and delivers them somewhere.
+/// Delivers signals to a destination: a file, a database, a collector.
 ///
 /// # Contract
 ///
-/// What a sink promises, and what it may rely on. The testkit has a case for every clause.
+/// What a sink promises, and what it can rely on. The testkit has a test for every clause.
 ///
-/// - **C1 lifecycle.** `write` and `flush` are called one at a time, by one owner; after `shutdown`
-///   nothing is called any more.
+/// - **C1 lifecycle.** The one owner of the sink calls `write` and `flush` one at a time. After
+///   `shutdown` it calls nothing.
 /// - **C2 order.** Signals are delivered in the order of the batches and within each batch.
-/// - **C3 once.** A batch answered `Ok` is not offered again; every signal of it is delivered exactly
-///   once: a log or metric that `SpanEnded` lists again is not delivered twice.
-/// - **C4 fidelity.** What is delivered is what was given: all attribute types, unicode and control
-///   characters, values of 1 MB, the extremes of ids and times. A sink whose medium can't carry
-///   something says so in [`Written::rejected`] or documents the form it takes.
-/// - **C5 empty.** An empty batch is delivered by doing nothing.
+/// - **C3 once.** A batch that returned `Ok` does not come again, and each of its signals is delivered
+///   exactly once. A log or metric point that `SpanEnded` lists again is not delivered twice.
+/// - **C4 fidelity.** Signals are delivered unchanged: all attribute types, unicode and control
+///   characters, values of 1 MB, the extremes of ids and times. A sink whose destination cannot take
+///   something counts it in [`Written::rejected`], or documents what it writes instead.
+/// - **C5 empty.** Writing an empty batch does nothing and succeeds.
 /// - **C6 flush.** When `flush` returns `Ok`, everything written before is as durable as the sink can make it.
-/// - **C7 shutdown.** `shutdown` flushes, then releases what the sink holds.
-/// - **C8 cancel.** The future of `write` may be dropped at any await; the sink is usable afterwards,
+/// - **C7 shutdown.** `shutdown` flushes, then releases all resources.
+/// - **C8 cancel.** The future of `write` may be dropped at any await. Afterwards the sink still works,
 ///   and the same batch may come again.
-/// - **C9 retry.** The same [`crate::BatchId`] may be offered again after an error; a signal that was
-///   stored by the first try is not stored twice. A sink that can't know answers with
-///   [`SinkError::stored`] what it has.
-/// - **C10 independence.** Two instances with different options don't disturb one another.
-/// - **C11 outage.** An error that may pass is [`Action::Retry`], one that can't is [`Action::Reject`]
-///   (this batch is lost) or [`Action::Close`] (the sink is).
+/// - **C9 retry.** After an error the same [`crate::BatchId`] may come again. A signal stored by the first
+///   try is not stored twice. A sink that cannot recognise signals reports in [`SinkError::stored`] how
+///   many it has stored.
+/// - **C10 independence.** Two instances with different options do not affect each other.
+/// - **C11 outage.** A temporary error is [`Action::Retry`]. A permanent error is [`Action::Reject`] (the
+///   batch fails) or [`Action::Close`] (the sink fails).
 /// - **C12 recovery.** When the cause is gone, writes succeed again without a restart.
-/// - **C13 interest.** Only signals of the interest given at build arrive; others must not be assumed.
+/// - **C13 interest.** Only signals of the sink's interest arrive. The interest is fixed when the sink is built.
 /// - **C14 options.** An unknown or malformed option fails the build with an error that names it.
-/// - **C15 secrets.** Nothing secret appears in `Debug` output, errors or logs.
+/// - **C15 secrets.** No secret appears in `Debug` output, errors or logs.
 #[async_trait]
 pub trait Sink: Send + 'static {
     /// Delivers a batch.
     ///
     /// # Errors
     ///
-    /// A [`SinkError`] whose [`Action`] tells the worker what to do with the batch.
+    /// Returns a [`SinkError`] whose [`Action`] tells the worker what to do with the batch.
     async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError>;
 
-    /// Makes every earlier batch durable. By default nothing is buffered, so there is nothing to do.
+    /// Makes every earlier batch durable. The default does nothing, for sinks that buffer nothing.
     ///
     /// # Errors
     ///
-    /// As [`Sink::write`].
+    /// Same as [`Sink::write`].
     async fn flush(&mut self) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// Flushes and closes. By value: nothing can be written afterwards.
+    /// Flushes and closes the sink.
     ///
     /// # Errors
     ///
-    /// As [`Sink::write`]; signals that were answered as delivered and are lost with the sink are
-    /// [taken back](SinkError::taking_back).
+    /// Same as [`Sink::write`]. If signals of earlier, successful batches are lost, the error
+    /// [revokes](SinkError::revoked) them.
     async fn shutdown(self: Box<Self>) -> Result<(), SinkError>;
 }
 
-/// What became of a batch that was accepted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Signals the destination took note of but refused for good (partial success); the rest is delivered.
-    pub rejected: u64,
-    /// The destination's own words for the refusal.
-    pub reason: Option<String>,
-}
-
-impl Written {
-    /// Every signal is delivered.
-    pub const ALL: Self = Self { rejected: 0, reason: None };
-
-    /// All but `rejected` signals are delivered, and why.
-    pub fn partly(rejected: u64, reason: impl Into<String>) -> Self {
-        Self { rejected, reason: Some(reason.into()) }
-    }
-}
-
-/// What the worker does about an error. It decides on nothing else.
+/// What the worker does after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Offer the same batch again, after this time if the destination named one.
+    /// Write the same batch again.
     Retry {
-        /// The destination's wish, e.g. `Retry-After`.
+        /// How long to wait first, if the destination named a time (`Retry-After`).
         after: Option<Duration>,
     },
-    /// Give up this batch, count it, go on with the next.
+    /// Count this batch as failed and continue with the next.
     Reject,
-    /// Give up the sink.
+    /// Close the sink.
     Close,
 }
 
-/// Why a sink could not do as asked.
+/// A failed operation of a sink.
 ///
-/// `Display` says what this layer was doing; [`Error::source`] says what went wrong beneath.
+/// `Display` describes what the sink was doing. [`Error::source`] is the cause.
 ///
 /// ```
 /// use telemetry_core::{Action, SinkError};
@@ -116,7 +97,7 @@ struct Inner {
     action: Action,
     message: Text,
     stored: usize,
-    taken_back: u64,
+    revoked: u64,
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -127,28 +108,28 @@ impl SinkError {
             action,
             message: message.into(),
             stored: 0,
-            taken_back: 0,
+            revoked: 0,
             context: Vec::new(),
             source: None,
         }))
     }
 
-    /// An error that may pass: the batch is offered again.
+    /// Returns a temporary error: the worker writes the batch again.
     pub fn retry(message: impl Into<Text>) -> Self {
         Self::new(Action::Retry { after: None }, message)
     }
 
-    /// An error that won't pass for this batch: it is counted as failed.
+    /// Returns a permanent error for this batch: the worker counts it as failed.
     pub fn reject(message: impl Into<Text>) -> Self {
         Self::new(Action::Reject, message)
     }
 
-    /// An error that ends the sink.
+    /// Returns an error that closes the sink.
     pub fn close(message: impl Into<Text>) -> Self {
         Self::new(Action::Close, message)
     }
 
-    /// When to try again, in the destination's words.
+    /// Sets how long the worker waits before it writes the batch again.
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
         if let Action::Retry { after } = &mut self.0.action {
@@ -157,27 +138,28 @@ impl SinkError {
         self
     }
 
-    /// How many signals of the batch, counted from its first, are stored all the same; a retry leaves them out.
+    /// Sets how many signals of the batch, counted from its first, are stored in spite of the error. A
+    /// retry leaves them out.
     #[must_use]
     pub fn stored(mut self, signals: usize) -> Self {
         self.0.stored = signals;
         self
     }
 
-    /// How many signals of earlier batches, answered as delivered, are lost after all: a sink that
-    /// gathers them could not pass them on before it had to end. They are counted as failed.
+    /// Sets how many signals of earlier, successful batches are lost: a sink that aggregates could not
+    /// export them before it had to close. The worker counts them as failed instead of delivered.
     ///
     /// ```
     /// use telemetry_core::SinkError;
-    /// assert_eq!(SinkError::retry("the last export failed").taking_back(7).taken_back(), 7);
+    /// assert_eq!(SinkError::retry("the last export failed").revoked(7).revoked_signals(), 7);
     /// ```
     #[must_use]
-    pub fn taking_back(mut self, signals: u64) -> Self {
-        self.0.taken_back = signals;
+    pub fn revoked(mut self, signals: u64) -> Self {
+        self.0.revoked = signals;
         self
     }
 
-    /// Adds a fact: a path, an endpoint, a status. Never a secret.
+    /// Adds context: a path, an endpoint, a status. Never a secret.
     #[must_use]
     pub fn with(mut self, what: &'static str, value: impl fmt::Display) -> Self {
         self.0.context.push((what, value.to_string()));
@@ -191,22 +173,22 @@ impl SinkError {
         self
     }
 
-    /// What the worker should do.
+    /// Returns what the worker must do.
     pub fn action(&self) -> Action {
         self.0.action
     }
 
-    /// How many leading signals of the batch are stored.
+    /// Returns how many signals of the batch, counted from its first, are stored.
     pub fn stored_signals(&self) -> usize {
         self.0.stored
     }
 
-    /// How many signals of earlier batches are lost after all.
-    pub fn taken_back(&self) -> u64 {
-        self.0.taken_back
+    /// Returns how many signals of earlier, successful batches are lost.
+    pub fn revoked_signals(&self) -> u64 {
+        self.0.revoked
     }
 
-    /// The message with all its causes, on one line, for a log.
+    /// Returns the message with all its causes on one line, for a log.
     pub fn full_text(&self) -> String {
         let mut text = self.to_string();
         let mut cause = Error::source(self);

@@ -1,30 +1,30 @@
-//! Spans and traces: what the assembler makes of starts and ends, and what queries answer.
+//! Spans and traces, as the assembler emits them and queries return them.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::words;
+use crate::named_enum::named_enum;
 use crate::{Attributes, LogRecord, MetricPoint, SpanId, SpanKey, Text, Timestamp, TraceId, Ttl};
 
-words! {
-    /// How a span ended. A span that is open, or whose status was never set, has none.
+named_enum! {
+    /// How a span ended. A span that is open, or whose status was never set, has no status.
     SpanStatus {
-        /// It did what it should.
+        /// It succeeded.
         Ok = "ok",
         /// It failed.
         Error = "error",
     }
 }
 
-words! {
-    /// The span's role in a remote call (OpenTelemetry `SpanKind`).
+named_enum! {
+    /// The role of a span in a remote call (OpenTelemetry's `SpanKind`).
     SpanKind {
         /// Within one process; the default.
         Internal = "internal",
-        /// Serves a remote request.
+        /// Handles a remote request.
         Server = "server",
-        /// Makes a remote request.
+        /// Sends a remote request.
         Client = "client",
         /// Sends a message.
         Producer = "producer",
@@ -33,64 +33,64 @@ words! {
     }
 }
 
-words! {
-    /// How far a span has come.
+named_enum! {
+    /// How complete a span is.
     SpanState {
-        /// It has started and may still end.
+        /// It has started and not ended.
         Open = "open",
-        /// It is whole and never changes again.
+        /// It is complete and never changes again.
         Ended = "ended",
-        /// One half is missing: it was evicted while open, its process died, or its start never came.
-        /// The missing half may still complete it.
+        /// The start or the end is missing: the span was evicted while open, its process died, or its start
+        /// never arrived. The missing part can still complete it.
         Unfinished = "unfinished",
     }
 }
 
-/// A span: what the caller logged, under the caller's ids and times.
+/// A span, with the ids and times that the caller logged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Span {
-    /// The trace it belongs to: the remote one where a `traceparent` gave it.
+    /// The trace it belongs to: the remote trace if the start carried a `traceparent`.
     pub trace_id: TraceId,
     /// Its id within the trace.
     pub span_id: SpanId,
-    /// Its parent as given, whether or not that span is known here.
+    /// Its parent as logged, even if that span is not known here.
     pub parent_span_id: Option<SpanId>,
-    /// Its name; empty if the start never came.
+    /// Its name; empty if the start never arrived.
     pub name: Text,
     /// Its role in a remote call.
     pub kind: SpanKind,
-    /// The service it came from; `None` is the service of this process.
+    /// The service that logged it; `None` is the service of this process.
     pub service_name: Option<Arc<str>>,
-    /// When it started; equal to the end if the start never came.
+    /// When it started; equal to the end if the start never arrived.
     pub start_time: Timestamp,
-    /// When it ended; `None` while open, or if the end never came.
+    /// When it ended; `None` while open, or if the end never arrived.
     pub end_time: Option<Timestamp>,
     /// How it ended.
     pub status: Option<SpanStatus>,
-    /// Attributes of the start and the end; the end's win.
+    /// Attributes of the start and the end. If both have a key, the end's value is kept.
     pub attributes: Attributes,
-    /// Its logs and metrics, in order of arrival. Empty in answers that don't ask for them.
+    /// Its logs and metrics, in order of arrival. Empty in answers to queries that do not ask for them.
     pub events: Vec<SpanEvent>,
-    /// W3C `tracestate`, as given.
+    /// The W3C `tracestate`, as logged.
     pub trace_state: Option<Text>,
-    /// The first span of its trace in this process (W3C: its parent is remote).
+    /// True for the first span of its trace in this process: its parent is remote.
     pub local_root: bool,
-    /// The trace id the events carried, where a `traceparent` moved the span to another trace.
+    /// The trace id of its events, if a `traceparent` moved the span to another trace.
     pub submitted_trace_id: Option<TraceId>,
-    /// How far it has come.
+    /// How complete it is.
     pub state: SpanState,
-    /// Attributes that a configured limit cut.
+    /// The number of attributes that a configured limit cut.
     pub dropped_attributes_count: u32,
-    /// Events that a configured limit cut.
+    /// The number of events that a configured limit cut.
     pub dropped_events_count: u32,
     /// When its latest event reached this program.
     pub arrived: Timestamp,
-    /// How long stores keep it, from `arrived`.
+    /// How long stores keep it, counted from `arrived`.
     pub ttl: Ttl,
 }
 
 impl Span {
-    /// An open root span with nothing else known; a start for literals: `Span { kind, ..Span::open(…) }`.
+    /// Returns an open root span with defaults everywhere else, for literals: `Span { kind, ..Span::open(…) }`.
     pub fn open(key: SpanKey, name: impl Into<Text>, start_time: Timestamp) -> Self {
         Self {
             trace_id: key.trace_id,
@@ -115,44 +115,43 @@ impl Span {
         }
     }
 
-    /// Trace and span id.
+    /// Returns the trace id and the span id.
     pub const fn key(&self) -> SpanKey {
         SpanKey::new(self.trace_id, self.span_id)
     }
 
-    /// When stores forget it.
+    /// Returns the time at which stores forget the span.
     pub fn expires(&self) -> Timestamp {
         self.arrived.saturating_add(self.ttl.as_duration())
     }
 
-    /// Milliseconds from start to end; `None` while open, never negative.
+    /// Returns the milliseconds from start to end, never negative; `None` without an end.
     pub fn duration_ms(&self) -> Option<f64> {
         self.end_time.map(|end| end.since(self.start_time).as_secs_f64() * 1e3)
     }
 }
 
-/// What happened inside a span.
+/// Something that happened during a span.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum SpanEvent {
-    /// A log line, or a span event that came by OTLP.
+    /// A log line, or a span event received by OTLP.
     Log(Arc<LogRecord>),
-    /// A measurement.
+    /// A metric point.
     Metric(Arc<MetricPoint>),
 }
 
-/// A trace, as `GET /v1/telemetry/traces/{trace_id}` answers it.
+/// The summary of a trace, as `GET /v1/telemetry/traces/{trace_id}` returns it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// Its id.
     pub trace_id: TraceId,
-    /// The span without a parent that starts earliest (ties: smaller id); if there is none, the
-    /// earliest span whose parent is not in the trace.
+    /// Its root span; see [`crate::query::root_of`].
     pub root_span_id: SpanId,
     /// The earliest start.
     pub start_time: Timestamp,
     /// The latest end; `None` if no span has ended.
     pub end_time: Option<Timestamp>,
-    /// The root span's service, empty if it has none. Queries order by it; the reference's answer has no such field.
+    /// The root span's service, empty if it has none. Queries can sort by it. Not part of the JSON form.
     #[serde(skip)]
     pub service_name: Text,
 }

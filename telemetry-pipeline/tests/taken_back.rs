@@ -19,7 +19,7 @@ impl Sink for Gathers {
     }
 
     async fn shutdown(self: Box<Self>) -> Result<(), SinkError> {
-        Err(SinkError::retry("the last export failed").taking_back(self.0))
+        Err(SinkError::retry("the last export failed").revoked(self.0))
     }
 }
 

@@ -109,7 +109,7 @@ impl Sink for MetricSink {
         outcome.map_err(|error| {
             let measurements = self.shared.unsent();
             tracing::warn!(target: "sink_otel", measurements, "the last measurements are not exported");
-            error.taking_back(measurements)
+            error.revoked(measurements)
         })
     }
 }

@@ -194,7 +194,7 @@ async fn a_shutdown_does_not_wait_for_a_collector_that_hangs() {
     let mut sink = build(&METRIC, &receiver.url(), &[("timeout", text("100ms"))]).await;
     sink.write(vec![signals::metric("hits", 1, 0, telemetry_core::attrs! {})]).await.unwrap();
     let error = tokio::time::timeout(DEADLINE, sink.shutdown()).await.unwrap().unwrap_err();
-    assert_eq!(error.taken_back(), 1);
+    assert_eq!(error.revoked_signals(), 1);
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn options_that_cannot_be_used_fail_the_build() {
     for (key, value, said) in [
         ("endpoint", "collector:4317", "expected a URL like"),
         ("protocol", "grpc", "only `http/protobuf` is spoken"),
-        ("compression", "brotli", "`brotli` is none of none, gzip, zstd"),
+        ("compression", "brotli", "unknown value `brotli`: expected one of none, gzip, zstd"),
         ("timeout", "soon", "expected a time span"),
     ] {
         let error = try_build(&TRACE, &[(key, text(value))]).await.unwrap_err();

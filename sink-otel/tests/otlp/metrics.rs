@@ -179,8 +179,8 @@ async fn what_an_instrument_cannot_express_is_refused_and_counted() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     let cases = [
-        (point("total_tokens", -1, "tokens", attrs! {}), "a counter takes no negative increment"),
-        (point("total_tokens", 1, "bytes", attrs! {}), "the metric is bound to another unit"),
+        (point("total_tokens", -1, "tokens", attrs! {}), "the increment of a counter must not be negative"),
+        (point("total_tokens", 1, "bytes", attrs! {}), "the metric has another unit"),
         (point("9lives", 1, "1", attrs! {}), "OpenTelemetry allows no such name"),
         (point("size", 1, "größe", attrs! {}), "OpenTelemetry allows no such unit"),
     ];

@@ -1,10 +1,11 @@
-//! Filters on spans: `{key, op, value}`.
+//! Filters on spans.
 
 use std::cmp::Ordering;
 
+use crate::named_enum::named_enum;
 use crate::{Span, SpanState, Value};
 
-crate::words::words! {
+named_enum! {
     /// How a filter compares.
     FilterOp {
         /// Equal.
@@ -21,20 +22,20 @@ crate::words::words! {
 /// One condition on a span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
-    /// A literal attribute key, or a built-in one (see [`builtin_value`]).
+    /// The key of an attribute, taken literally, or a built-in key (see [`builtin_value`]).
     pub key: String,
-    /// How to compare.
+    /// The comparison.
     pub op: FilterOp,
-    /// With what.
+    /// The value to compare with.
     pub value: Value,
 }
 
 impl Filter {
-    /// Whether the filter holds on the span. `service_name` is that of this process, for spans without one.
+    /// Returns true if the span matches. `service_name` is that of this process, for spans without one.
     ///
-    /// Numbers compare with numbers (7 = 7.0), strings bytewise with strings, bools with bools for
-    /// `eq` and `ne` only. Values of different types are not equal and have no order. `ne` needs the
-    /// key to be present; `eq null` finds present nulls.
+    /// Numbers compare with numbers (7 = 7.0), strings compare by their bytes, and booleans support only
+    /// `eq` and `ne`. Values of different types are not equal and have no order. A span without the key
+    /// never matches, not even for `ne` or `eq` null.
     pub fn matches(&self, span: &Span, service_name: &str) -> bool {
         match span.attributes.get(&self.key) {
             Some(value) => self.holds(value),
@@ -42,7 +43,7 @@ impl Filter {
         }
     }
 
-    /// Whether the comparison holds for a value that is present.
+    /// Returns true if a value that is present matches.
     pub fn holds(&self, value: &Value) -> bool {
         match self.op {
             FilterOp::Eq => equal(value, &self.value),
@@ -53,14 +54,15 @@ impl Filter {
     }
 }
 
-/// Whether all filters hold on the span.
+/// Returns true if the span matches all filters.
 pub fn matches_all(filters: &[Filter], span: &Span, service_name: &str) -> bool {
     filters.iter().all(|filter| filter.matches(span, service_name))
 }
 
-/// The value of a key that every span has: `name`, `status` (absent while open or unset), `kind`,
-/// `service_name`, `duration_ms` (absent while open), `span_id`, `trace_id`. A span's own attribute
-/// of that name comes first.
+/// Returns the value of a built-in key: `name`, `status` (absent while open or unset), `kind`,
+/// `service_name`, `duration_ms` (absent while open), `span_id` or `trace_id`.
+///
+/// Filters use it if the span has no attribute of that name.
 pub fn builtin_value(span: &Span, key: &str, service_name: &str) -> Option<Value> {
     match key {
         "name" => Some(Value::from(span.name.clone())),
@@ -84,21 +86,21 @@ fn equal(left: &Value, right: &Value) -> bool {
     }
 }
 
-/// The order of two strings or two numbers; exact also between integers and doubles.
+/// Compares two strings or two numbers; exact also between integers and doubles.
 fn order(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
         (Value::String(left), Value::String(right)) => Some(left.as_bytes().cmp(right.as_bytes())),
         (Value::Int(left), Value::Int(right)) => Some(left.cmp(right)),
         (Value::Float(left), Value::Float(right)) => left.partial_cmp(right),
-        (Value::Int(left), Value::Float(right)) => int_to_float(*left, *right),
-        (Value::Float(left), Value::Int(right)) => int_to_float(*right, *left).map(Ordering::reverse),
+        (Value::Int(left), Value::Float(right)) => compare_int_to_float(*left, *right),
+        (Value::Float(left), Value::Int(right)) => compare_int_to_float(*right, *left).map(Ordering::reverse),
         _ => None,
     }
 }
 
 /// Compares without rounding the integer: 2^53 + 1 is greater than 2^53 as a double.
 #[expect(clippy::cast_possible_truncation, reason = "the whole part is within i64 there")]
-fn int_to_float(int: i64, float: f64) -> Option<Ordering> {
+fn compare_int_to_float(int: i64, float: f64) -> Option<Ordering> {
     const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
     if float.is_nan() {
         None
@@ -155,8 +157,8 @@ mod tests {
 
     #[test]
     fn large_integers_are_not_rounded() {
-        assert_eq!(int_to_float((1 << 53) + 1, 9_007_199_254_740_992.0), Some(Ordering::Greater));
-        assert_eq!(int_to_float(i64::MAX, 9.3e18), Some(Ordering::Less));
-        assert_eq!(int_to_float(-7, -7.5), Some(Ordering::Greater));
+        assert_eq!(compare_int_to_float((1 << 53) + 1, 9_007_199_254_740_992.0), Some(Ordering::Greater));
+        assert_eq!(compare_int_to_float(i64::MAX, 9.3e18), Some(Ordering::Less));
+        assert_eq!(compare_int_to_float(-7, -7.5), Some(Ordering::Greater));
     }
 }

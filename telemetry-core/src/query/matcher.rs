@@ -1,24 +1,25 @@
-//! Label matchers, as Prometheus has them.
+//! Label matchers with the meaning of Prometheus.
 
 use regex::Regex;
 
 use crate::Attributes;
+use crate::named_enum::named_enum;
 
-crate::words::words! {
+named_enum! {
     /// How a label is compared.
     MatcherOp {
         /// Equal.
         Equal = "=",
         /// Not equal.
         NotEqual = "!=",
-        /// Matches the whole of a regular expression.
+        /// The whole label matches a regular expression.
         Match = "=~",
-        /// Does not match it.
+        /// The whole label does not match a regular expression.
         NotMatch = "!~",
     }
 }
 
-/// One condition on a series' labels. A missing label is the empty string; values compare as text.
+/// One condition on the labels of a series. A missing label is the empty string. Values compare as text.
 ///
 /// ```
 /// use telemetry_core::query::{LabelMatcher, MatcherOp};
@@ -36,23 +37,23 @@ pub struct LabelMatcher {
     regex: Option<Regex>,
 }
 
-/// A regular expression that can't be used.
+/// A regular expression that is invalid or too large.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid regular expression: {message}")]
 pub struct MatcherError {
-    /// What is wrong, with the position.
+    /// What is wrong, and at which position.
     pub message: String,
 }
 
-/// Compiled patterns may take this much memory; RE2 syntax has no exponential time, but `a{1000}{1000}` is large.
+/// The largest size of a compiled pattern. Matching takes linear time, but `a{1000}{1000}` takes much memory.
 const REGEX_BYTES: usize = 1 << 20;
 
 impl LabelMatcher {
-    /// A matcher; regular expressions are RE2's, anchored at both ends as Prometheus does.
+    /// Returns a matcher. Regular expressions have RE2's syntax and must match the whole label.
     ///
     /// # Errors
     ///
-    /// [`MatcherError`] for an invalid or too large expression.
+    /// Returns a [`MatcherError`] for a regular expression that is invalid or too large.
     pub fn new(
         name: impl Into<String>,
         op: MatcherOp,
@@ -66,12 +67,12 @@ impl LabelMatcher {
         Ok(Self { name: name.into(), op, value, regex })
     }
 
-    /// Whether a series with these labels is asked for.
+    /// Returns true if a series with these labels matches.
     pub fn matches(&self, labels: &Attributes) -> bool {
         self.matches_text(&labels.get(&self.name).map(ToString::to_string).unwrap_or_default())
     }
 
-    /// Whether a label with this text is asked for.
+    /// Returns true if a label with this text matches.
     pub fn matches_text(&self, text: &str) -> bool {
         let is_match = || self.regex.as_ref().is_some_and(|regex| regex.is_match(text));
         match self.op {
@@ -82,7 +83,7 @@ impl LabelMatcher {
         }
     }
 
-    /// The label's name.
+    /// Returns the label's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -95,13 +96,13 @@ impl PartialEq for LabelMatcher {
 }
 
 fn compile(pattern: &str) -> Result<Regex, MatcherError> {
-    // Alone first: `a)(b` is valid only once it is wrapped.
+    // Compiled alone first: `a)(b` is invalid alone, but valid between the anchors and parentheses.
     Regex::new(pattern)
         .and_then(|_| regex::RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(REGEX_BYTES).build())
         .map_err(|error| MatcherError { message: describe(pattern, &error) })
 }
 
-/// The library's text spans lines with a marker under the place; one line with the column reads better in JSON.
+/// Returns the error on one line with the position. The library's text has a second line with a marker.
 fn describe(pattern: &str, error: &regex::Error) -> String {
     let text = error.to_string();
     let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();

@@ -1,40 +1,29 @@
-//! Traces and trees, from the spans of one trace.
+//! Builds traces and trees from the spans of one trace.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::{Span, SpanId, Text, Trace, TraceId};
+use crate::{Span, SpanId, Text, Trace};
 
-/// Which span to start from, and how far down.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TreeQuery {
-    /// The span at the top.
-    pub span_id: SpanId,
-    /// Its trace; `None` takes the one in which a span of this id started last.
-    pub trace_id: Option<TraceId>,
-    /// Levels, the top being the first; `None` is all, 0 counts as 1.
-    pub max_depth: Option<u32>,
-}
-
-/// A span and what is below it, ordered by depth, then start, then id.
+/// A span and its descendants, sorted by depth, then start, then id.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanTree {
-    /// The spans; the first is the top.
+    /// The spans. The first is the top.
     pub nodes: Vec<SpanTreeNode>,
 }
 
-/// A span and its level in the tree.
+/// A span of a tree.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanTreeNode {
-    /// 1 at the top.
+    /// Its level: 1 at the top.
     pub depth: u32,
     /// The span.
     pub span: Span,
 }
 
-/// The root among the spans of one trace: the span without a parent that starts earliest (ties:
-/// smaller id); if there is none, the earliest whose parent is not among them; if all have parents
-/// among them (a cycle), the earliest.
+/// Returns the root among the spans of one trace: the earliest span without a parent. If every span has a
+/// parent, the earliest one whose parent is not among them; if there is none (a cycle), the earliest span.
+/// Of spans that start together, the one with the smallest id.
 pub fn root_of(spans: &[Span]) -> Option<&Span> {
     let ids: HashSet<SpanId> = spans.iter().map(|span| span.span_id).collect();
     let rank = |span: &&Span| match span.parent_span_id {
@@ -45,7 +34,8 @@ pub fn root_of(spans: &[Span]) -> Option<&Span> {
     spans.iter().min_by_key(|span| (rank(span), span.start_time, span.span_id))
 }
 
-/// The trace that these spans are, if there are any.
+/// Returns the summary of the trace that consists of `spans`; `None` without spans. `service_name` is that
+/// of this process, for spans without one.
 pub fn summarize(spans: &[Span], service_name: &str) -> Option<Trace> {
     let root = root_of(spans)?;
     Some(Trace {
@@ -57,8 +47,8 @@ pub fn summarize(spans: &[Span], service_name: &str) -> Option<Trace> {
     })
 }
 
-/// The span `top` and what is below it, down to `max_depth` levels, from the spans of one trace.
-/// `None` if `top` is not among them. Parents that form a cycle are followed once.
+/// Returns the span `top` and its descendants, `max_depth` levels in all, from the spans of one trace.
+/// `None` if `top` is not among them. A cycle of parents is followed once.
 pub fn tree_of(spans: Vec<Span>, top: SpanId, max_depth: Option<u32>) -> Option<SpanTree> {
     let deepest = max_depth.map_or(u32::MAX, |depth| depth.max(1));
     let mut children: HashMap<SpanId, Vec<usize>> = HashMap::new();
@@ -75,7 +65,7 @@ pub fn tree_of(spans: Vec<Span>, top: SpanId, max_depth: Option<u32>) -> Option<
     while let Some((index, depth)) = queue.pop_front() {
         depths[index] = depth;
         if depth < deepest {
-            // Taken out, so that a cycle ends.
+            // Removing the children ends a cycle.
             let below = children.remove(&spans[index].span_id).unwrap_or_default();
             queue.extend(below.into_iter().map(|child| (child, depth + 1)));
         }
@@ -90,8 +80,8 @@ pub fn tree_of(spans: Vec<Span>, top: SpanId, max_depth: Option<u32>) -> Option<
     Some(SpanTree { nodes })
 }
 
-/// The spans of one trace from its root down to `max_depth` levels, by depth, then start, then id.
-/// Without a limit also those that the root does not lead to, after the others.
+/// Returns the spans of one trace from its root down to `max_depth` levels, sorted by depth, then start,
+/// then id. Without a limit, spans that are not below the root come after the others.
 pub fn spans_from_root(spans: Vec<Span>, max_depth: Option<u32>) -> Vec<Span> {
     let Some(root) = root_of(&spans).map(|root| root.span_id) else { return Vec::new() };
     let mut apart = if max_depth.is_none() { spans.clone() } else { Vec::new() };
@@ -104,22 +94,20 @@ pub fn spans_from_root(spans: Vec<Span>, max_depth: Option<u32>) -> Vec<Span> {
     found
 }
 
-/// The span with only the attributes `keys`, if it has all of them and none is null; the span as it is
-/// if no keys are given.
+/// Returns the span with only the attributes `keys`; `None` if one of them is missing or null. Without keys,
+/// returns the span unchanged.
 pub fn with_attributes(span: Span, keys: &[String]) -> Option<Span> {
     if keys.is_empty() {
         return Some(span);
     }
-    let has = |key: &String| span.attributes.get(key).is_some_and(|value| !value.is_null());
-    if !keys.iter().all(has) {
+    let values = span.attributes.get_all(keys);
+    if !values.iter().all(|value| value.is_some_and(|value| !value.is_null())) {
         return None;
     }
-    let is_asked = |key: &str| keys.iter().any(|asked| asked == key);
-    let attributes = span.attributes.iter().filter(|(key, _)| is_asked(key)).cloned().collect();
-    Some(Span { attributes, ..span })
+    Some(Span { attributes: span.attributes.only(keys), ..span })
 }
 
-/// The default order of traces: newest start first, then the larger trace id first.
+/// Returns the sort key of the default order of traces: newest start first, then larger trace id first.
 pub fn newest_first(trace: &Trace) -> impl Ord + use<> {
     Reverse((trace.start_time, trace.trace_id))
 }
@@ -127,7 +115,7 @@ pub fn newest_first(trace: &Trace) -> impl Ord + use<> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{SpanKey, Timestamp};
+    use crate::{SpanKey, Timestamp, TraceId, Value, attrs};
 
     fn span(id: u64, parent: Option<u64>, start: i64) -> Span {
         let key = SpanKey::new(TraceId::from_u128(1).unwrap(), SpanId::from_u64(id).unwrap());
@@ -159,6 +147,19 @@ mod tests {
         );
         assert_eq!(shape(tree_of(spans.clone(), SpanId::from_u64(1).unwrap(), Some(0))), [(1, 1)]);
         assert_eq!(tree_of(spans, SpanId::from_u64(7).unwrap(), None), None);
+    }
+
+    #[test]
+    fn only_the_wanted_attributes_are_returned_in_their_order() {
+        let span = Span { attributes: attrs! { "a" => 1, "b" => Value::Null, "c" => 3 }, ..span(1, None, 0) };
+        let pick = |keys: &[&str]| {
+            let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+            with_attributes(span.clone(), &keys).map(|span| span.attributes.to_json())
+        };
+        assert_eq!(pick(&["c", "a"]).unwrap(), r#"{"a":1,"c":3}"#);
+        assert_eq!(pick(&["c", "b"]), None, "null");
+        assert_eq!(pick(&["c", "x"]), None, "missing");
+        assert_eq!(pick(&[]).unwrap(), r#"{"a":1,"b":null,"c":3}"#);
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl From<SinkError> for Failure {
         Self {
             action: error.action(),
             stored: error.stored_signals(),
-            taken_back: error.taken_back(),
+            taken_back: error.revoked_signals(),
             text: error.full_text(),
         }
     }

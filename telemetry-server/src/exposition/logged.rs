@@ -7,8 +7,8 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 use telemetry_core::{
-    Attributes, Event, Instruments, KNOWN_METRICS, MetricKind, MetricValue, Refusal, Submission, Timestamp,
-    Value, canonical_name, known_metric,
+    Attributes, Event, InstrumentError, Instruments, KNOWN_METRICS, MetricKind, MetricValue, Submission,
+    Timestamp, Value, canonical_name, known_metric,
 };
 
 use super::names::{label_name, metric_name};
@@ -149,10 +149,10 @@ impl Logged {
         }
         let kind = match self.instruments.bind(&name, kind, value, &unit) {
             Ok(bound) => bound.kind,
-            Err(Refusal::NegativeIncrement) => return Err("negative_increment"),
-            Err(Refusal::Kind) => return Err("kind"),
-            Err(Refusal::Unit) => return Err("unit"),
-            Err(Refusal::NotFinite) => return Err("not_finite"),
+            Err(InstrumentError::NegativeIncrement) => return Err("negative_increment"),
+            Err(InstrumentError::Kind) => return Err("kind"),
+            Err(InstrumentError::Unit) => return Err("unit"),
+            Err(InstrumentError::NotFinite) => return Err("not_finite"),
         };
         if !self.names.contains_key(canonical) {
             let exposed = self.new_name(canonical, kind, &unit)?;

@@ -108,7 +108,7 @@ fn a_value_of_the_wrong_type_says_what_was_expected() {
         ("sqlite: {checked: 1}", "sqlite.checked (line 5, column 23): expected true or false, found integer"),
         (
             "sqlite: {synchronous: max}",
-            "sqlite.synchronous (line 5, column 27): `max` is none of normal, full",
+            "sqlite.synchronous (line 5, column 27): unknown value `max`: expected one of normal, full",
         ),
         ("sqlite_db_path: [a]", "sqlite_db_path (line 5, column 21): expected text, found list"),
         ("acme: {topics: {a: b}}", "acme.topics (line 5, column 20): expected a list of texts, found map"),

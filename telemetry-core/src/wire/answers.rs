@@ -1,4 +1,4 @@
-//! Answers: the reference's shapes, with ours beside them.
+//! Writes answers in the reference's JSON shapes, with additional keys of our own.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -7,17 +7,17 @@ use crate::{
     Attributes, EventContext, LogBody, LogRecord, MetricPoint, Span, SpanEvent, SpanKind, SpanState, Trace,
 };
 
-/// A `Trace`.
+/// Returns a `Trace`.
 pub fn trace_json(trace: &Trace) -> Json {
     json!(trace)
 }
 
-/// A `Span`. Ours beside the reference's: `kind` if it says something, `service_name`, `unfinished`.
+/// Returns a `Span`. Additional keys: `kind` unless it is `internal`, `service_name`, `unfinished`.
 pub fn span_json(span: &Span, service_name: &str) -> Json {
     Json::Object(span_object(span, service_name, json!(span.attributes)))
 }
 
-/// A `Span` with its `status` and `events`, as one span is answered.
+/// Returns a `Span` with its `status` and `events`, the answer for a single span.
 pub fn span_with_events_json(span: &Span, service_name: &str) -> Json {
     let mut object = span_object(span, service_name, json!(span.attributes));
     object.insert("status".into(), json!(span.status));
@@ -25,14 +25,15 @@ pub fn span_with_events_json(span: &Span, service_name: &str) -> Json {
     Json::Object(object)
 }
 
-/// `{span_id: SpanWithStatus}` in the tree's order. Of `attributes_to_return`, if any, those missing are null.
+/// Returns `{span_id: SpanWithStatus}` in the tree's order, with the attributes `attributes_to_return` (null
+/// where missing), or all attributes if that list is empty.
 pub fn span_tree_json(tree: &SpanTree, attributes_to_return: &[String], service_name: &str) -> Json {
     let node = |span: &Span| {
         let attributes = if attributes_to_return.is_empty() {
             json!(span.attributes)
         } else {
-            let value = |key: &String| json!(span.attributes.get(key));
-            attributes_to_return.iter().map(|key| (key.clone(), value(key))).collect::<Map<_, _>>().into()
+            let values = span.attributes.get_all(attributes_to_return).into_iter().map(|value| json!(value));
+            attributes_to_return.iter().cloned().zip(values).collect::<Map<_, _>>().into()
         };
         let mut object = span_object(span, service_name, attributes);
         object.insert("status".into(), json!(span.status));
@@ -85,7 +86,8 @@ fn event_object(
     object
 }
 
-/// A log in the form of the event; a span event that came by OTLP has type `span_event` and a `name`.
+/// Returns a log in the form of its event. A span event received by OTLP has the type `span_event` and a
+/// `name`.
 pub fn log_json(log: &LogRecord) -> Json {
     let object = |kind| event_object(kind, log.context, log.timestamp, &log.attributes);
     Json::Object(match &log.body {
@@ -111,7 +113,7 @@ fn metric_json(point: &MetricPoint) -> Json {
     Json::Object(object)
 }
 
-/// A `MetricSeries`.
+/// Returns a `MetricSeries`.
 pub fn metric_series_json(series: &MetricSeries) -> Json {
     let label = |(name, value): &(String, String)| json!({"name": name, "value": value});
     let labels: Vec<Json> = series.labels.iter().map(label).collect();

@@ -1,6 +1,7 @@
-//! Points in time: nanoseconds since the Unix epoch, 1677–2262.
+//! Points in time, and how long stores keep what arrived.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A point in time: signed nanoseconds since 1970-01-01T00:00:00Z, from 1677-09-21 to 2262-04-11.
 ///
-/// Read from RFC 3339 (any offset, `Z`, a space for `T`; no zone means UTC) or from a number (see
-/// [`Timestamp::from_number`]). Written as RFC 3339 in UTC with `Z` and with no, 6 or 9 fractional
-/// digits: as many as it takes to lose nothing.
+/// Parsed from RFC 3339 (any offset, `Z`, a space for `T`; no zone means UTC) or from a number (see
+/// [`Timestamp::from_number`]). Written as RFC 3339 in UTC with `Z`. The fraction has no, 6 or 9
+/// digits: the fewest that are exact.
 ///
 /// ```
 /// use telemetry_core::Timestamp;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
-/// Why a text or a number is no timestamp.
+/// Why a text or a number is not a timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimestampError {
@@ -43,35 +44,35 @@ pub enum TimestampError {
 }
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
-/// Numbers of a greater magnitude are milliseconds: as seconds they would lie beyond the year 2603.
+/// Numbers of a greater magnitude are milliseconds: read as seconds, they lie after the year 2603.
 const MILLISECONDS_FROM: f64 = 2e10;
 
 impl Timestamp {
-    /// The time this many nanoseconds after (or, negative, before) the Unix epoch.
+    /// Returns the time that is `nanos` nanoseconds after the Unix epoch; negative values lie before it.
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the Unix epoch.
+    /// Returns the nanoseconds since the Unix epoch.
     pub const fn as_nanos(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, rounded down.
+    /// Returns the whole seconds since the Unix epoch, rounded down.
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1_000_000_000)
     }
 
-    /// The wall clock's time now. Clamped to the range of the type.
+    /// Returns the time of the wall clock, clamped to the range of the type.
     pub fn now() -> Self {
         SystemTime::now().into()
     }
 
-    /// Reads a number: Unix seconds, whole or fractional, or milliseconds when the magnitude exceeds 2e10.
+    /// Converts a number: Unix seconds with a fraction, or milliseconds if the magnitude exceeds 2e10.
     ///
     /// # Errors
     ///
-    /// [`TimestampError::OutOfRange`] outside the range of the type, and for NaN and infinities.
+    /// Returns [`TimestampError::OutOfRange`] for a time outside the range of the type, NaN and infinities.
     ///
     /// ```
     /// use telemetry_core::Timestamp;
@@ -88,18 +89,18 @@ impl Timestamp {
             return Err(out_of_range());
         }
         let seconds = if number.abs() > MILLISECONDS_FROM { number / 1e3 } else { number };
-        // A double near today's seconds resolves about 0.2 µs: more digits would be invented.
+        // A double near today's seconds resolves about 0.2 µs, so further digits are noise.
         let whole = seconds.floor();
         let micros = ((seconds - whole) * 1e6).round() as i128;
         let nanos = whole as i128 * NANOS_PER_SECOND + micros * 1_000;
         i64::try_from(nanos).map(Self).map_err(|_| out_of_range())
     }
 
-    /// Reads a whole number of seconds, or of milliseconds when the magnitude exceeds 2e10; exact.
+    /// Converts a whole number of seconds, or of milliseconds if the magnitude exceeds 2e10, exactly.
     ///
     /// # Errors
     ///
-    /// [`TimestampError::OutOfRange`] outside the range of the type.
+    /// Returns [`TimestampError::OutOfRange`] for a time outside the range of the type.
     pub fn from_integer(number: i64) -> Result<Self, TimestampError> {
         let scale = if number.unsigned_abs() > 20_000_000_000 { 1_000_000 } else { NANOS_PER_SECOND };
         i64::try_from(i128::from(number) * scale)
@@ -107,25 +108,19 @@ impl Timestamp {
             .map_err(|_| TimestampError::OutOfRange { value: number.to_string() })
     }
 
-    /// This time plus `duration`, at most the end of the range.
+    /// Returns this time plus `duration`, at most the end of the range.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
     }
 
-    /// The time from `earlier` to this time; zero if `earlier` is later.
+    /// Returns the duration from `earlier` to this time; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         let nanos = i128::from(self.0) - i128::from(earlier.0);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
     }
 
-    /// The text the reference's tables hold: `2026-03-01T12:00:00.123456+00:00`, the fraction only
-    /// when it is not zero, nine digits when six would lose something.
-    pub fn to_sql_text(self) -> String {
-        self.text("+00:00")
-    }
-
-    /// Civil date and time in UTC, for formats of one's own.
+    /// Returns the date and time of day in UTC, and the nanoseconds within the second.
     fn civil(self) -> (civil::DateTime, u32) {
         let seconds = self.0.div_euclid(1_000_000_000);
         let nanos = self.0.rem_euclid(1_000_000_000);
@@ -135,30 +130,10 @@ impl Timestamp {
         (jiff::tz::Offset::UTC.to_datetime(time), nanos)
     }
 
-    /// Time of day in UTC, `HH:MM:SS.mmm`, as the console prints it.
+    /// Returns the time of day in UTC as `HH:MM:SS.mmm`.
     pub fn to_clock_text(self) -> String {
         let (time, nanos) = self.civil();
         format!("{:02}:{:02}:{:02}.{:03}", time.hour(), time.minute(), time.second(), nanos / 1_000_000)
-    }
-
-    fn text(self, zone: &str) -> String {
-        let (time, nanos) = self.civil();
-        let mut text = format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            time.year(),
-            time.month(),
-            time.day(),
-            time.hour(),
-            time.minute(),
-            time.second()
-        );
-        if nanos != 0 {
-            let fraction =
-                if nanos % 1_000 == 0 { format!(".{:06}", nanos / 1_000) } else { format!(".{nanos:09}") };
-            text.push_str(&fraction);
-        }
-        text.push_str(zone);
-        text
     }
 }
 
@@ -168,7 +143,7 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         let excerpt = || text.chars().take(64).collect::<String>();
         let syntax = || TimestampError::Syntax { value: excerpt() };
-        // jiff also reads calendar forms and zone names that RFC 3339 does not have.
+        // jiff also parses calendar forms and zone names that RFC 3339 does not have.
         if text.len() < 19 || !text.is_ascii() || text.contains('[') || text.as_bytes()[4] != b'-' {
             return Err(syntax());
         }
@@ -205,7 +180,22 @@ impl From<Timestamp> for SystemTime {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text("Z"))
+        let (time, nanos) = self.civil();
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+            time.year(),
+            time.month(),
+            time.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        )?;
+        match nanos {
+            0 => f.write_str("Z"),
+            _ if nanos % 1_000 == 0 => write!(f, ".{:06}Z", nanos / 1_000),
+            _ => write!(f, ".{nanos:09}Z"),
+        }
     }
 }
 
@@ -217,7 +207,7 @@ impl fmt::Debug for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text("Z"))
+        serializer.collect_str(self)
     }
 }
 
@@ -225,6 +215,35 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// How long stores keep something, counted from its arrival: 1 s to 136 years, 7 days by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ttl(NonZeroU32);
+
+impl Ttl {
+    /// Returns a time to live of `seconds`, at most 136 years; `None` for zero.
+    ///
+    /// ```
+    /// use telemetry_core::Ttl;
+    /// assert_eq!(Ttl::from_seconds(60).unwrap().as_duration().as_secs(), 60);
+    /// assert_eq!(Ttl::from_seconds(0), None);
+    /// assert_eq!(Ttl::default().as_duration().as_secs(), 604_800);
+    /// ```
+    pub fn from_seconds(seconds: u64) -> Option<Self> {
+        NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX)).map(Self)
+    }
+
+    /// Returns the time to live as a duration.
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_secs(self.0.get() as u64)
+    }
+}
+
+impl Default for Ttl {
+    fn default() -> Self {
+        const { Self(NonZeroU32::new(7 * 24 * 60 * 60).expect("not zero")) }
     }
 }
 
@@ -272,8 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn sql_text_has_an_offset_and_only_the_digits_it_needs() {
-        assert_eq!(read("2026-03-01T12:00:00.123456Z").to_sql_text(), "2026-03-01T12:00:00.123456+00:00");
-        assert_eq!(read("2026-03-01T12:00:00Z").to_sql_text(), "2026-03-01T12:00:00+00:00");
+    fn a_long_ttl_saturates() {
+        assert_eq!(Ttl::from_seconds(u64::MAX).unwrap().as_duration().as_secs(), u64::from(u32::MAX));
     }
 }

@@ -1,96 +1,90 @@
-//! Events: the bodies of `POST /v1/telemetry/events`.
+//! Reads events: the bodies of `POST /v1/telemetry/events`.
 
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::Problems;
-use super::scope::{Scope, words_of};
+use super::problem::Problems;
+use super::reader::{Object, Reader};
 use crate::{
-    Attributes, Event, EventContext, Metric, MetricKind, MetricValue, Payload, Severity, SpanId, SpanKey,
-    SpanKind, SpanStatus, StructuredLog, Text, Timestamp, Ttl, UnstructuredLog,
+    Attributes, Event, EventContext, Metric, MetricValue, Payload, SpanKey, SpanKind, StructuredLog, Text,
+    Timestamp, Ttl, UnstructuredLog,
 };
 
-/// Reads `{event, ttl_seconds?}`. Every problem goes to `problems`; with one there is no event.
+/// Reads `{event, ttl_seconds?}`. Returns `None` if it adds a problem to `problems`.
 pub fn read_event_body(body: &Json, problems: &mut Problems) -> Option<(Event, Ttl)> {
-    let mut scope = Scope::body(problems);
-    let object = scope.object(body)?;
-    read_logged(&mut scope, object)
+    let mut reader = Reader::body(problems);
+    let object = reader.object(body)?;
+    read_event_and_ttl(&mut reader, object)
 }
 
-/// What a batch body holds: good events, and what is wrong with the others.
+/// The events of a batch body.
 #[derive(Debug, Default)]
 pub struct EventBatch {
-    /// The good ones, in order.
+    /// The valid events, in order.
     pub events: Vec<(Event, Ttl)>,
-    /// The others.
+    /// The invalid events, in order.
     pub rejected: Vec<RejectedEvent>,
 }
 
-/// An event of a batch that was refused.
+/// An invalid event of a batch.
 #[derive(Debug, serde::Serialize)]
 pub struct RejectedEvent {
-    /// Its place in the list.
+    /// Its index in the list.
     pub index: usize,
     /// What is wrong with it.
     pub errors: Problems,
 }
 
-/// Reads `{events: [{event, ttl_seconds?}, …]}`, if the body is of that form. One bad event harms no other.
+/// Reads `{events: [{event, ttl_seconds?}, …]}`. An invalid event does not affect the others.
+///
+/// Returns `None` if the body has no list `events`.
 pub fn read_event_batch(body: &Json, problems: &mut Problems) -> Option<EventBatch> {
-    let mut scope = Scope::body(problems);
-    let items = scope.object(body)?.get("events")?;
-    let items = scope.at("events", |scope| scope.list(items))?;
+    let mut reader = Reader::body(problems);
+    let items = reader.object(body)?.get("events")?;
+    let items = reader.at("events", |reader| reader.list(items))?;
     let mut batch = EventBatch::default();
     for (index, item) in items.iter().enumerate() {
         let mut errors = Problems::default();
-        let mut scope = Scope::body(&mut errors);
-        let logged = scope.at("events", |scope| {
-            scope.item(index, |scope| scope.object(item).and_then(|object| read_logged(scope, object)))
-        });
-        match logged {
-            Some(logged) => batch.events.push(logged),
+        let read = |reader: &mut Reader<'_>| {
+            let object = reader.object(item)?;
+            read_event_and_ttl(reader, object)
+        };
+        match Reader::body(&mut errors).at("events", |reader| reader.at_index(index, read)) {
+            Some(event) => batch.events.push(event),
             None => batch.rejected.push(RejectedEvent { index, errors }),
         }
     }
     Some(batch)
 }
 
-fn read_logged(scope: &mut Scope<'_>, object: &Map<String, Json>) -> Option<(Event, Ttl)> {
-    let event =
-        scope.required(object, "event").and_then(|event| scope.at("event", |scope| read_event(scope, event)));
-    let ttl = scope.at("ttl_seconds", |scope| read_ttl(scope, object.get("ttl_seconds")));
-    event.zip(ttl)
+fn read_event_and_ttl(reader: &mut Reader<'_>, object: &Object) -> Option<(Event, Ttl)> {
+    let event = reader.required(object, "event", read_event);
+    let ttl = reader.optional(object, "ttl_seconds", read_ttl);
+    Some((event?, ttl?.unwrap_or_default()))
 }
 
-/// A positive integer; null or absent is the default, huge ones saturate.
-fn read_ttl(scope: &mut Scope<'_>, value: Option<&Json>) -> Option<Ttl> {
-    let Some(value) = value.filter(|value| !value.is_null()) else { return Some(Ttl::default()) };
-    let seconds = scope.integer(value)?;
+/// Reads a positive integer; huge numbers saturate.
+fn read_ttl(reader: &mut Reader<'_>, value: &Json) -> Option<Ttl> {
+    let seconds = reader.integer(value)?;
     match u64::try_from(seconds.clamp(0, i128::from(u64::MAX))).ok().and_then(Ttl::from_seconds) {
         Some(ttl) => Some(ttl),
-        None => scope.fail("greater_than", "Input should be greater than 0"),
+        None => reader.fail("greater_than", "Input should be greater than 0"),
     }
 }
 
-const TYPES: [&str; 3] = ["unstructured_log", "metric", "structured_log"];
-
-fn read_event(scope: &mut Scope<'_>, value: &Json) -> Option<Event> {
-    let object = scope.object(value)?;
-    let tag = read_tag(scope, object, &TYPES)?;
-    scope.at(tag, |scope| match tag {
-        "unstructured_log" => read_log(scope, object),
-        "metric" => read_metric(scope, object),
-        _ => read_structured_log(scope, object),
+fn read_event(reader: &mut Reader<'_>, value: &Json) -> Option<Event> {
+    let object = reader.object(value)?;
+    let tag = read_tag(reader, object, &["unstructured_log", "metric", "structured_log"])?;
+    reader.at(tag, |reader| match tag {
+        "unstructured_log" => read_log(reader, object),
+        "metric" => read_metric(reader, object),
+        _ => read_structured_log(reader, object),
     })
 }
 
-/// The value of `type`, which says how the rest is read.
-fn read_tag(
-    scope: &mut Scope<'_>,
-    object: &Map<String, Json>,
-    known: &[&'static str],
-) -> Option<&'static str> {
+/// Reads `type`, which decides how the rest of the object is read.
+fn read_tag(reader: &mut Reader<'_>, object: &Object, known: &[&'static str]) -> Option<&'static str> {
     let Some(tag) = object.get("type") else {
-        return scope.fail("union_tag_not_found", "Unable to extract tag using discriminator 'type'");
+        return reader.fail("union_tag_not_found", "Unable to extract tag using discriminator 'type'");
     };
     let found = known.iter().find(|known| tag.as_str() == Some(**known));
     found.copied().or_else(|| {
@@ -98,7 +92,7 @@ fn read_tag(
         let tag: String = tag.chars().take(64).collect();
         let expected: Vec<String> = known.iter().map(|known| format!("'{known}'")).collect();
         let expected = expected.join(", ");
-        scope.fail(
+        reader.fail(
             "union_tag_invalid",
             format!(
                 "Input tag '{tag}' found using 'type' does not match any of the expected tags: {expected}"
@@ -107,82 +101,68 @@ fn read_tag(
     })
 }
 
-fn read_log(scope: &mut Scope<'_>, object: &Map<String, Json>) -> Option<Event> {
-    let context = read_context(scope, object);
-    let timestamp = read_timestamp(scope, object);
-    let message =
-        scope.required(object, "message").and_then(|value| scope.at("message", |scope| scope.text(value)));
-    let severity = scope
-        .required(object, "severity")
-        .and_then(|value| scope.at("severity", |scope| scope.word(value, words_of!(Severity))));
-    let attributes = read_attributes(scope, object);
+fn read_log(reader: &mut Reader<'_>, object: &Object) -> Option<Event> {
+    let context = read_context(reader, object);
+    let timestamp = read_timestamp(reader, object);
+    let message = reader.required(object, "message", Reader::owned_text);
+    let severity = reader.required(object, "severity", Reader::variant);
+    let attributes = read_attributes(reader, object);
     Some(Event::UnstructuredLog(UnstructuredLog {
         context: context?,
         timestamp: timestamp?,
-        message: Text::Owned(message?.to_owned()),
+        message: message?,
         severity: severity?,
         attributes: attributes?,
     }))
 }
 
-fn read_metric(scope: &mut Scope<'_>, object: &Map<String, Json>) -> Option<Event> {
-    let context = read_context(scope, object);
-    let timestamp = read_timestamp(scope, object);
-    let metric = scope.required(object, "metric").and_then(|value| {
-        scope.at("metric", |scope| match scope.text(value)? {
-            "" => scope.fail("string_too_short", "String should have at least 1 character"),
-            text => Some(text),
-        })
+fn read_metric(reader: &mut Reader<'_>, object: &Object) -> Option<Event> {
+    let context = read_context(reader, object);
+    let timestamp = read_timestamp(reader, object);
+    let metric = reader.required(object, "metric", |reader, value| match reader.owned_text(value)? {
+        text if text.is_empty() => reader.fail("string_too_short", "String should have at least 1 character"),
+        text => Some(text),
     });
-    let value =
-        scope.required(object, "value").and_then(|value| scope.at("value", |scope| read_value(scope, value)));
-    let unit = scope.required(object, "unit").and_then(|value| scope.at("unit", |scope| scope.text(value)));
-    let kind = match object.get("kind") {
-        None | Some(Json::Null) => Some(None),
-        Some(value) => scope.at("kind", |scope| scope.word(value, words_of!(MetricKind))).map(Some),
-    };
-    let attributes = read_attributes(scope, object);
+    let value = reader.required(object, "value", read_value);
+    let unit = reader.required(object, "unit", Reader::owned_text);
+    let kind = reader.optional(object, "kind", Reader::variant);
+    let attributes = read_attributes(reader, object);
     Some(Event::Metric(Metric {
         context: context?,
         timestamp: timestamp?,
-        metric: Text::Owned(metric?.to_owned()),
+        metric: metric?,
         value: value?,
-        unit: Text::Owned(unit?.to_owned()),
+        unit: unit?,
         kind: kind?,
         attributes: attributes?,
     }))
 }
 
-fn read_value(scope: &mut Scope<'_>, value: &Json) -> Option<MetricValue> {
+fn read_value(reader: &mut Reader<'_>, value: &Json) -> Option<MetricValue> {
     let number = match value {
         Json::Number(number) => number.clone(),
-        // Numeric strings are numbers.
+        // The reference reads numeric strings as numbers.
         Json::String(text) => match text.trim().parse() {
             Ok(number) => number,
-            Err(_) => return scope.fail("number_parsing", "Input should be a valid number"),
+            Err(_) => return reader.fail("number_parsing", "Input should be a valid number"),
         },
-        _ => return scope.fail("number_type", "Input should be a valid number"),
+        _ => return reader.fail("number_type", "Input should be a valid number"),
     };
     match (number.as_i64(), number.as_f64()) {
         (Some(integer), _) => Some(MetricValue::Int(integer)),
         (None, Some(float)) if float.is_finite() && !number.is_u64() => Some(MetricValue::Float(float)),
         (None, _) => {
-            scope.fail("number_out_of_range", "Input should fit a 64-bit signed integer or a double")
+            reader.fail("number_out_of_range", "Input should fit a 64-bit signed integer or a double")
         }
     }
 }
 
-fn read_structured_log(scope: &mut Scope<'_>, object: &Map<String, Json>) -> Option<Event> {
-    let trace_id = scope
-        .required(object, "trace_id")
-        .and_then(|value| scope.at("trace_id", |scope| scope.trace_id(value)));
-    let span_id =
-        scope.required(object, "span_id").and_then(|value| scope.at("span_id", |scope| scope.span_id(value)));
-    let timestamp = read_timestamp(scope, object);
-    let attributes = read_attributes(scope, object);
-    let payload = scope
-        .required(object, "payload")
-        .and_then(|value| scope.at("payload", |scope| read_payload(scope, value)));
+fn read_structured_log(reader: &mut Reader<'_>, object: &Object) -> Option<Event> {
+    let trace_id = reader.required(object, "trace_id", Reader::trace_id);
+    let span_id = reader.required(object, "span_id", Reader::span_id);
+    let timestamp = read_timestamp(reader, object);
+    let attributes = read_attributes(reader, object);
+    let payload = reader.required(object, "payload", read_payload);
     Some(Event::StructuredLog(StructuredLog {
         trace_id: trace_id?,
         span_id: span_id?,
@@ -192,89 +172,64 @@ fn read_structured_log(scope: &mut Scope<'_>, object: &Map<String, Json>) -> Opt
     }))
 }
 
-fn read_payload(scope: &mut Scope<'_>, value: &Json) -> Option<Payload> {
-    let object = scope.object(value)?;
-    let tag = read_tag(scope, object, &["span_start", "span_end"])?;
-    scope.at(tag, |scope| {
-        if tag == "span_end" {
-            let status = scope.required(object, "status")?;
-            return scope
-                .at("status", |scope| scope.word(status, words_of!(SpanStatus)))
-                .map(|status| Payload::SpanEnd { status });
-        }
-        let name =
-            scope.required(object, "name").and_then(|value| scope.at("name", |scope| scope.text(value)));
-        let parent = read_optional_span_id(scope, object, "parent_span_id");
-        let kind = match object.get("kind") {
-            None | Some(Json::Null) => Some(SpanKind::Internal),
-            Some(value) => scope.at("kind", |scope| scope.word(value, words_of!(SpanKind))),
-        };
-        let name = Text::Owned(name?.to_owned());
-        Some(Payload::SpanStart { name, parent_span_id: parent?, kind: kind? })
+fn read_payload(reader: &mut Reader<'_>, value: &Json) -> Option<Payload> {
+    let object = reader.object(value)?;
+    let tag = read_tag(reader, object, &["span_start", "span_end"])?;
+    reader.at(tag, |reader| match tag {
+        "span_start" => read_span_start(reader, object),
+        _ => Some(Payload::SpanEnd { status: reader.required(object, "status", Reader::variant)? }),
     })
 }
 
-/// Absent, null and empty are all none.
-fn read_optional_span_id(
-    scope: &mut Scope<'_>,
-    object: &Map<String, Json>,
-    key: &str,
-) -> Option<Option<SpanId>> {
-    match object.get(key) {
-        None | Some(Json::Null) => Some(None),
-        Some(Json::String(text)) if text.is_empty() => Some(None),
-        Some(value) => scope.at(key, |scope| scope.span_id(value)).map(Some),
-    }
+fn read_span_start(reader: &mut Reader<'_>, object: &Object) -> Option<Payload> {
+    let name = reader.required(object, "name", Reader::owned_text);
+    let parent = reader.optional_not_empty(object, "parent_span_id", Reader::span_id);
+    let kind = reader.optional(object, "kind", Reader::variant);
+    Some(Payload::SpanStart {
+        name: name?,
+        parent_span_id: parent?,
+        kind: kind?.unwrap_or(SpanKind::Internal),
+    })
 }
 
-/// The ids of a log or a metric, which may be absent; a span without its trace is an error.
-fn read_context(scope: &mut Scope<'_>, object: &Map<String, Json>) -> Option<EventContext> {
-    let trace = match object.get("trace_id") {
-        None | Some(Json::Null) => Some(None),
-        Some(Json::String(text)) if text.is_empty() => Some(None),
-        Some(value) => scope.at("trace_id", |scope| scope.trace_id(value)).map(Some),
-    };
-    let span = read_optional_span_id(scope, object, "span_id");
+/// Reads the ids of a log or a metric. Both are optional, but a span needs its trace.
+fn read_context(reader: &mut Reader<'_>, object: &Object) -> Option<EventContext> {
+    let trace = reader.optional_not_empty(object, "trace_id", Reader::trace_id);
+    let span = reader.optional_not_empty(object, "span_id", Reader::span_id);
     match (trace?, span?) {
         (Some(trace), Some(span)) => Some(EventContext::Span(SpanKey::new(trace, span))),
         (Some(trace), None) => Some(EventContext::Trace(trace)),
         (None, None) => Some(EventContext::None),
-        (None, Some(span)) => scope.at("trace_id", |scope| {
-            scope.fail("value_error", format!("Value error, span_id {span} needs a trace_id"))
+        (None, Some(span)) => reader.at("trace_id", |reader| {
+            reader.fail("value_error", format!("Value error, span_id {span} needs a trace_id"))
         }),
     }
 }
 
-fn read_timestamp(scope: &mut Scope<'_>, object: &Map<String, Json>) -> Option<Timestamp> {
-    let value = scope.required(object, "timestamp")?;
-    scope.at("timestamp", |scope| scope.timestamp(value))
+fn read_timestamp(reader: &mut Reader<'_>, object: &Object) -> Option<Timestamp> {
+    reader.required(object, "timestamp", Reader::timestamp)
 }
 
-fn read_attributes(scope: &mut Scope<'_>, object: &Map<String, Json>) -> Option<Attributes> {
-    let value = match object.get("attributes") {
-        None | Some(Json::Null) => return Some(Attributes::default()),
-        Some(value) => value,
-    };
-    scope.at("attributes", |scope| {
-        let object = scope.object(value)?;
+fn read_attributes(reader: &mut Reader<'_>, object: &Object) -> Option<Attributes> {
+    let attributes = reader.optional(object, "attributes", |reader, value| {
+        let object = reader.object(value)?;
         let mut attributes = Vec::with_capacity(object.len());
         for (key, value) in object {
             if key.is_empty() {
-                scope.fail::<()>("string_too_short", "an attribute's key must not be empty");
-                continue;
-            }
-            if let Some(value) = scope.at(key, |scope| scope.scalar(value)) {
+                reader.fail::<()>("string_too_short", "an attribute's key must not be empty");
+            } else if let Some(value) = reader.at(key, |reader| reader.scalar(value)) {
                 attributes.push((Text::Owned(key.clone()), value));
             }
         }
-        (attributes.len() == object.len()).then(|| attributes.into())
-    })
+        (attributes.len() == object.len()).then(|| Attributes::from(attributes))
+    });
+    attributes.map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse::parse;
     use super::*;
-    use crate::wire::parse;
     use serde_json::json;
 
     fn problems(event: &Json) -> Vec<String> {

@@ -1,59 +1,120 @@
-//! A place in a body, and how its value is read.
+//! Reads the values of a JSON body, and reports problems with their place.
 
 use serde_json::{Map, Value as Json};
 
-use super::{LocPart, Problem, Problems};
-use crate::{SpanId, Timestamp, TraceId, Value};
+use super::problem::{LocPart, Problem, Problems};
+use crate::named_enum::NamedEnum;
+use crate::{SpanId, Text, Timestamp, TraceId, Value};
 
-/// Where reading has come to; problems found there go to one list.
-pub(super) struct Scope<'p> {
+/// A JSON object.
+pub(super) type Object = Map<String, Json>;
+
+/// Reads one place of a body. All problems go to one list.
+///
+/// A method that returns `None` has reported a problem.
+pub(super) struct Reader<'p> {
     problems: &'p mut Problems,
-    loc: Vec<LocPart>,
+    place: Vec<LocPart>,
 }
 
-impl<'p> Scope<'p> {
-    /// The body itself.
+impl<'p> Reader<'p> {
+    /// Returns a reader of the whole body.
     pub(super) fn body(problems: &'p mut Problems) -> Self {
-        Self { problems, loc: vec![LocPart::Key("body".into())] }
+        Self { problems, place: vec![LocPart::Key("body".into())] }
     }
 
-    /// Does something one step deeper.
+    /// Calls `read` with this reader at the place `key` of an object.
     pub(super) fn at<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.loc.push(LocPart::Key(key.to_owned()));
-        let value = read(self);
-        self.loc.pop();
-        value
+        self.at_step(LocPart::Key(key.to_owned()), read)
     }
 
-    /// Does something with an item of a list.
-    pub(super) fn item<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.loc.push(LocPart::Index(index));
+    /// Calls `read` with this reader at the place `index` of a list.
+    pub(super) fn at_index<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.at_step(LocPart::Index(index), read)
+    }
+
+    fn at_step<T>(&mut self, step: LocPart, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.place.push(step);
         let value = read(self);
-        self.loc.pop();
+        self.place.pop();
         value
     }
 
     /// Reports a problem at this place.
     pub(super) fn fail<T>(&mut self, kind: &'static str, msg: impl Into<String>) -> Option<T> {
-        self.problems.push(Problem { loc: self.loc.clone(), msg: msg.into(), kind });
+        self.problems.push(Problem { loc: self.place.clone(), msg: msg.into(), kind });
         None
     }
 
-    /// The value of a key that must be there.
-    pub(super) fn required<'a>(&mut self, object: &'a Map<String, Json>, key: &str) -> Option<&'a Json> {
+    /// Reads the value of a key that must be present.
+    pub(super) fn required<'a, T>(
+        &mut self,
+        object: &'a Object,
+        key: &str,
+        read: impl FnOnce(&mut Self, &'a Json) -> Option<T>,
+    ) -> Option<T> {
+        self.at(key, |reader| match object.get(key) {
+            Some(value) => read(reader, value),
+            None => reader.fail("missing", "Field required"),
+        })
+    }
+
+    /// Reads the value of a key; `Some(None)` if the key is absent or null.
+    pub(super) fn optional<'a, T>(
+        &mut self,
+        object: &'a Object,
+        key: &str,
+        read: impl FnOnce(&mut Self, &'a Json) -> Option<T>,
+    ) -> Option<Option<T>> {
         match object.get(key) {
-            Some(value) => Some(value),
-            None => self.at(key, |scope| scope.fail("missing", "Field required")),
+            None | Some(Json::Null) => Some(None),
+            Some(value) => self.at(key, |reader| read(reader, value)).map(Some),
         }
     }
 
-    pub(super) fn object<'a>(&mut self, value: &'a Json) -> Option<&'a Map<String, Json>> {
+    /// Reads the value of a key; `Some(None)` if the key is absent, null or the empty string.
+    pub(super) fn optional_not_empty<'a, T>(
+        &mut self,
+        object: &'a Object,
+        key: &str,
+        read: impl FnOnce(&mut Self, &'a Json) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match object.get(key) {
+            Some(Json::String(text)) if text.is_empty() => Some(None),
+            _ => self.optional(object, key, read),
+        }
+    }
+
+    /// Reads a list item by item. Null is the empty list.
+    pub(super) fn items<'a, T>(
+        &mut self,
+        value: &'a Json,
+        read: impl Fn(&mut Self, &'a Json) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if value.is_null() {
+            return Some(Vec::new());
+        }
+        let items = self.list(value)?.iter().enumerate();
+        // Every item is read before the first failure counts, so that all problems are reported.
+        let items: Vec<Option<T>> =
+            items.map(|(index, item)| self.at_index(index, |reader| read(reader, item))).collect();
+        items.into_iter().collect()
+    }
+
+    /// Reads a string into an owned text.
+    pub(super) fn owned_text(&mut self, value: &Json) -> Option<Text> {
+        self.text(value).map(|text| Text::Owned(text.to_owned()))
+    }
+
+    /// Reads an object.
+    pub(super) fn object<'a>(&mut self, value: &'a Json) -> Option<&'a Object> {
         match value {
             Json::Object(object) => Some(object),
             _ => self.fail("dict_type", "Input should be a valid dictionary"),
         }
     }
 
+    /// Reads a list.
     pub(super) fn list<'a>(&mut self, value: &'a Json) -> Option<&'a [Json]> {
         match value {
             Json::Array(items) => Some(items),
@@ -61,6 +122,7 @@ impl<'p> Scope<'p> {
         }
     }
 
+    /// Reads a string.
     pub(super) fn text<'a>(&mut self, value: &'a Json) -> Option<&'a str> {
         match value {
             Json::String(text) => Some(text),
@@ -68,13 +130,13 @@ impl<'p> Scope<'p> {
         }
     }
 
-    /// A whole number; text that is one is taken as well.
+    /// Reads a whole number, or a string that contains one.
     pub(super) fn integer(&mut self, value: &Json) -> Option<i128> {
         match value {
             Json::Number(number) => {
                 let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
                 let as_float = || number.as_f64().filter(|float| float.fract() == 0.0);
-                #[expect(clippy::cast_possible_truncation, reason = "whole; what is huge saturates")]
+                #[expect(clippy::cast_possible_truncation, reason = "whole; huge numbers saturate")]
                 match whole.or_else(|| as_float().map(|float| float as i128)) {
                     Some(number) => Some(number),
                     None => self.fail(
@@ -94,18 +156,16 @@ impl<'p> Scope<'p> {
         }
     }
 
-    /// One of the words of an enum.
-    pub(super) fn word<T: Copy>(&mut self, value: &Json, words: &[(T, &str)]) -> Option<T> {
-        let known = value.as_str().and_then(|text| words.iter().find(|(_, word)| *word == text));
+    /// Reads the name of an enum's variant.
+    pub(super) fn variant<T: NamedEnum>(&mut self, value: &Json) -> Option<T> {
+        let known = value.as_str().and_then(|text| T::NAMES.iter().find(|(_, name)| *name == text));
         match known {
-            Some((meaning, _)) => Some(*meaning),
-            None => {
-                self.fail("enum", format!("Input should be {}", one_of(words.iter().map(|(_, word)| *word))))
-            }
+            Some((variant, _)) => Some(*variant),
+            None => self.fail("enum", format!("Input should be {}", alternatives::<T>())),
         }
     }
 
-    /// Text that something is parsed from; the error names the value.
+    /// Reads a string and parses it; the parser's error must name the value.
     pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, value: &Json) -> Option<T> {
         match self.text(value)?.parse() {
             Ok(parsed) => Some(parsed),
@@ -113,19 +173,21 @@ impl<'p> Scope<'p> {
         }
     }
 
+    /// Reads a trace id.
     pub(super) fn trace_id(&mut self, value: &Json) -> Option<TraceId> {
         self.parsed(value)
     }
 
+    /// Reads a span id.
     pub(super) fn span_id(&mut self, value: &Json) -> Option<SpanId> {
         self.parsed(value)
     }
 
-    /// RFC 3339, or a number of seconds or milliseconds.
+    /// Reads a time in RFC 3339, or a number of seconds or milliseconds.
     pub(super) fn timestamp(&mut self, value: &Json) -> Option<Timestamp> {
         let read = match value {
             Json::String(text) => match text.trim().parse::<f64>() {
-                // Numeric strings are numbers.
+                // The reference reads numeric strings as numbers.
                 Ok(number) => Timestamp::from_number(number),
                 Err(_) => text.parse(),
             },
@@ -141,7 +203,7 @@ impl<'p> Scope<'p> {
         }
     }
 
-    /// A scalar; lists and objects are refused.
+    /// Reads a scalar. Lists and objects are errors.
     pub(super) fn scalar(&mut self, value: &Json) -> Option<Value> {
         match value {
             Json::Null => Some(Value::Null),
@@ -164,20 +226,12 @@ impl<'p> Scope<'p> {
     }
 }
 
-/// `'a', 'b' or 'c'`.
-pub(super) fn one_of<'a>(words: impl Iterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = words.map(|word| format!("'{word}'")).collect();
+/// Lists the names of an enum: `'a', 'b' or 'c'`.
+fn alternatives<T: NamedEnum>() -> String {
+    let quoted: Vec<String> = T::NAMES.iter().map(|(_, name)| format!("'{name}'")).collect();
     match quoted.split_last() {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         Some((last, _)) => last.clone(),
         None => String::new(),
     }
 }
-
-/// The words of an enum made by the table of words.
-macro_rules! words_of {
-    ($enum:ty) => {
-        &<$enum>::ALL.iter().map(|&word| (word, word.as_str())).collect::<Vec<_>>()
-    };
-}
-pub(super) use words_of;

@@ -1,42 +1,43 @@
-//! Metric queries: windows, steps, aggregation.
+//! Metric queries: windows, steps and aggregation.
 
 use std::str::FromStr;
 
+use crate::named_enum::named_enum;
 use crate::{MetricKind, Timestamp};
 
-use super::LabelMatcher;
+use super::matcher::LabelMatcher;
 
-/// Which points of which series.
+/// A query for the points of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricQuery {
-    /// The name asked for; its other name, if it has one, is the same series.
+    /// The metric's name. The exported and the bare name of a known metric mean the same series.
     pub metric: String,
-    /// First instant of the window, inclusive.
+    /// The start of the window, inclusive.
     pub start: Timestamp,
-    /// Last instant of the window, inclusive.
+    /// The end of the window, inclusive.
     pub end: Timestamp,
-    /// The length of a step; `None` is raw points.
+    /// The length of a step; `None` for raw points.
     pub granularity: Option<Granularity>,
-    /// A point per step, or one per series.
+    /// One point per step, or one per series.
     pub query_type: QueryType,
-    /// All must hold.
+    /// The labels of a series must match all of these.
     pub matchers: Vec<LabelMatcher>,
-    /// How points of a step become one; `None` follows the instrument.
+    /// How the points of a step are combined; `None` depends on the instrument.
     pub aggregation: Option<Aggregation>,
 }
 
-crate::words::words! {
-    /// A point per step (or raw points), or one per series.
+named_enum! {
+    /// The shape of the answer.
     QueryType {
-        /// A point per step, or raw points without a granularity.
+        /// One point per step, or raw points without a granularity.
         Range = "range",
         /// One point per series, at the end of the window.
         Instant = "instant",
     }
 }
 
-crate::words::words! {
-    /// How several measurements become one.
+named_enum! {
+    /// How several points are combined into one.
     Aggregation {
         /// Their sum.
         Sum = "sum",
@@ -48,7 +49,7 @@ crate::words::words! {
         Max = "max",
         /// The latest.
         Last = "last",
-        /// How many there are.
+        /// Their number.
         Count = "count",
         /// The median.
         P50 = "p50",
@@ -73,10 +74,11 @@ crate::words::words! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Granularity(i64);
 
-/// A text that is no step.
+/// A text that is not a granularity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no granularity: expected a whole number from 1 and one of s, m, h, d, w, at most 100 years"
+    "invalid granularity `{text}`: expected a whole number of at least 1 and a unit (s, m, h, d, w), \
+     for example `5m`, at most 100 years"
 )]
 pub struct GranularityError {
     /// The text, cut at 64 characters.
@@ -86,12 +88,13 @@ pub struct GranularityError {
 impl Granularity {
     const MAX_SECONDS: i64 = 100 * 365 * 86_400;
 
-    /// The length in seconds.
+    /// Returns the length in seconds.
     pub const fn as_seconds(self) -> i64 {
         self.0
     }
 
-    /// The start of the step that `time` is in, in seconds since the epoch; steps are aligned to the epoch.
+    /// Returns the start of the step that contains `time`, in seconds since the epoch. Steps start at
+    /// multiples of their length.
     pub const fn step_of(self, time: Timestamp) -> i64 {
         time.as_seconds().div_euclid(self.0) * self.0
     }
@@ -120,7 +123,7 @@ impl FromStr for Granularity {
     }
 }
 
-/// One stored measurement of a series.
+/// One stored point of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sample {
     /// When it was measured.
@@ -132,8 +135,8 @@ pub struct Sample {
 /// One point of an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MetricPointValue {
-    /// Seconds since the epoch: the step's start, the end of the window for an instant query, or the
-    /// measurement's own time, rounded down.
+    /// Seconds since the epoch: the start of the step, the end of the window for an instant query, or the
+    /// point's own time rounded down.
     pub timestamp: i64,
     /// The value.
     pub value: f64,
@@ -152,7 +155,8 @@ pub struct MetricSeries {
     pub values: Vec<MetricPointValue>,
 }
 
-/// What the instrument suggests: counters sum, gauges take the last, histograms count.
+/// Returns the aggregation for a kind of instrument: counters are summed, gauges take the last value,
+/// histograms count.
 pub const fn default_aggregation(kind: MetricKind) -> Aggregation {
     match kind {
         MetricKind::Counter | MetricKind::UpDownCounter => Aggregation::Sum,
@@ -161,11 +165,12 @@ pub const fn default_aggregation(kind: MetricKind) -> Aggregation {
     }
 }
 
-/// What is kept of the samples of a step, where that is enough: of all aggregations but quantiles. A store may
-/// fold where its data is, and merge.
+/// A summary of the samples of one step, from which every aggregation except quantiles can be computed.
+///
+/// Stores can build several summaries of a step next to their data and merge them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fold {
-    /// How many there are; at least one.
+    /// The number of samples, at least one.
     pub count: u64,
     /// Their sum.
     pub sum: f64,
@@ -173,20 +178,20 @@ pub struct Fold {
     pub min: f64,
     /// The largest.
     pub max: f64,
-    /// When the latest was measured, and which in order of arrival it was.
+    /// The time of the latest sample, and its number in the order of arrival.
     pub last_at: (Timestamp, i64),
-    /// The latest.
+    /// The value of the latest sample.
     pub last: f64,
 }
 
 impl Fold {
-    /// Of one sample, the `arrival`th.
+    /// Returns the summary of one sample with the number `arrival` in the order of arrival.
     pub const fn of(sample: Sample, arrival: i64) -> Self {
         let Sample { time, value } = sample;
         Self { count: 1, sum: value, min: value, max: value, last_at: (time, arrival), last: value }
     }
 
-    /// Takes in others of the same step.
+    /// Adds the samples of `other`, which must belong to the same step.
     pub fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.sum += other.sum;
@@ -197,7 +202,7 @@ impl Fold {
         }
     }
 
-    /// The one value; `None` for a quantile.
+    /// Returns the combined value; `None` for a quantile.
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub const fn value(&self, aggregation: Aggregation) -> Option<f64> {
         match aggregation {
@@ -212,9 +217,11 @@ impl Fold {
     }
 }
 
-/// The points of one series, from its samples within the window in order of time (equal times in
-/// order of arrival). Raw points keep their values; an explicit aggregation of them needs a step or
-/// an instant query. No samples give no points.
+/// Returns the points of one series. `samples` are its points within the window in order of time; those of
+/// the same time are in order of arrival.
+///
+/// Raw points keep their values: an aggregation needs a step or an instant query. Without samples there are
+/// no points.
 pub fn aggregate(query: &MetricQuery, kind: MetricKind, samples: &[Sample]) -> Vec<MetricPointValue> {
     let aggregation = query.aggregation.unwrap_or(default_aggregation(kind));
     if samples.is_empty() {
@@ -239,7 +246,7 @@ pub fn aggregate(query: &MetricQuery, kind: MetricKind, samples: &[Sample]) -> V
 }
 
 impl Aggregation {
-    /// The one value of several samples, which are in order of time and not none.
+    /// Combines one or more samples, which are in order of time.
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     fn of(self, samples: &[Sample]) -> f64 {
         let values = samples.iter().map(|sample| sample.value);
@@ -258,7 +265,7 @@ impl Aggregation {
     }
 }
 
-/// The quantile with linear interpolation between neighbours, as Prometheus' `quantile` has it.
+/// Returns the quantile with linear interpolation between neighbours, like Prometheus' `quantile`.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -315,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_query_gives_one_point_at_the_end() {
+    fn an_instant_query_returns_one_point_at_the_end() {
         let instant = query(None, QueryType::Instant, Some(Aggregation::P50));
         assert_eq!(
             points(&instant, MetricKind::Gauge, &[(1, 1.0), (2, 2.0), (3, 9.0), (4, 4.0)]),
@@ -325,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_folded_apart_and_merged_is_what_all_samples_give() {
+    fn merged_folds_agree_with_all_samples() {
         let samples = samples(&[(1, 1.5), (2, -2.0), (2, 9.0), (3, 4.0)]);
         let folds = samples.iter().zip(0..).map(|(sample, arrival)| Fold::of(*sample, arrival));
         let merged = folds.reduce(|mut all, one| {

@@ -1,23 +1,23 @@
-//! The metrics known by name, and which instrument any metric is.
+//! The metrics known by name, and the rules that choose an instrument for every other metric.
 
 use std::collections::HashMap;
 
 use crate::{MetricKind, MetricValue};
 
-/// A metric known by name: Llama Stack's table, SPEC section 5.
+/// A metric of Llama Stack, known by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownMetric {
-    /// The name Prometheus and OTLP users see.
+    /// The name that Prometheus and OTLP users see.
     pub exported: &'static str,
-    /// The bare name that inference code logs, if there is one.
+    /// The short name that inference code logs, if there is one.
     pub bare: Option<&'static str>,
     /// The instrument.
     pub kind: MetricKind,
     /// The unit.
     pub unit: &'static str,
-    /// The labels it comes with.
+    /// Its labels.
     pub labels: &'static [&'static str],
-    /// One sentence for `# HELP`.
+    /// One sentence for Prometheus' `# HELP`.
     pub help: &'static str,
 }
 
@@ -73,7 +73,7 @@ pub const KNOWN_METRICS: &[KnownMetric] = &[
     },
 ];
 
-/// The known metric of this name, exported or bare.
+/// Returns the known metric with this exported or bare name.
 ///
 /// ```
 /// use telemetry_core::known_metric;
@@ -84,95 +84,97 @@ pub fn known_metric(name: &str) -> Option<&'static KnownMetric> {
     KNOWN_METRICS.iter().find(|known| known.exported == name || known.bare == Some(name))
 }
 
-/// The name under which a metric is one series with its other name: the exported one where known.
+/// Returns the exported name of a known metric, and every other name unchanged.
 pub fn canonical_name(name: &str) -> &str {
     known_metric(name).map_or(name, |known| known.exported)
 }
 
-/// Remembers which instrument each metric is, for sinks that have instruments (`otel_metric`, `/metrics`).
+/// Remembers the instrument of each metric, for exporters whose metrics have one fixed instrument.
 ///
-/// Known metrics are what the table says. For others the event's kind decides; else the kind first
-/// seen for the name binds; else a name ending `_total` or an integer value is a counter, a float a gauge.
+/// The instrument of a known metric is in [`KNOWN_METRICS`]. For any other name, the first point
+/// decides: its kind if it has one, otherwise [`Instruments::guess`]. Later points must agree.
 ///
 /// ```
-/// use telemetry_core::{Instruments, MetricKind, Refusal};
+/// use telemetry_core::{InstrumentError, Instruments, MetricKind};
 ///
 /// let mut instruments = Instruments::default();
 /// assert_eq!(instruments.bind("latency", None, 0.5.into(), "s").unwrap().kind, MetricKind::Gauge);
-/// assert_eq!(instruments.bind("latency", Some(MetricKind::Counter), 1.into(), "s"), Err(Refusal::Kind));
-/// assert_eq!(instruments.bind("prompt_tokens", None, (-1).into(), "tokens"), Err(Refusal::NegativeIncrement));
+/// assert_eq!(instruments.bind("latency", Some(MetricKind::Counter), 1.into(), "s"), Err(InstrumentError::Kind));
+/// assert_eq!(instruments.bind("prompt_tokens", None, (-1).into(), "tokens"), Err(InstrumentError::NegativeIncrement));
 /// ```
 #[derive(Debug, Default)]
-pub struct Instruments(HashMap<String, Bound>);
+pub struct Instruments(HashMap<String, Instrument>);
 
-/// What is settled about a metric's name.
+/// The instrument of one metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// The instrument.
+pub struct Instrument {
+    /// Its kind.
     pub kind: MetricKind,
-    /// The unit.
+    /// Its unit.
     pub unit: String,
 }
 
-/// Why an instrument can't take a measurement. The store takes it all the same.
+/// Why an instrument cannot record a metric point. Stores keep the point all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// A counter only grows.
-    #[error("a counter takes no negative increment")]
+pub enum InstrumentError {
+    /// The value is negative, and the instrument is a counter.
+    #[error("the increment of a counter must not be negative")]
     NegativeIncrement,
-    /// The name is bound to another instrument.
-    #[error("the metric is bound to another kind of instrument")]
+    /// The metric has another kind of instrument.
+    #[error("the metric has another kind of instrument")]
     Kind,
-    /// The name is bound to another unit.
-    #[error("the metric is bound to another unit")]
+    /// The metric has another unit.
+    #[error("the metric has another unit")]
     Unit,
-    /// NaN or infinity.
+    /// The value is NaN or infinite.
     #[error("the value is not finite")]
     NotFinite,
 }
 
 impl Instruments {
-    /// The instrument of a metric that nothing else tells: a name ending `_total` or an integer value
-    /// is a counter, a float a gauge; known metrics are what the table says.
+    /// Returns the kind of a metric from its name and one value. Metrics that are not known are counters
+    /// if the name ends with `_total` or the value is an integer, and gauges otherwise.
     pub fn guess(name: &str, value: MetricValue) -> MetricKind {
         known_metric(name).map_or_else(|| guess(name, value), |known| known.kind)
     }
 
-    /// The instrument for one measurement of `name` (the canonical name is used).
+    /// Returns the instrument for one point of `name`, and remembers it under the canonical name.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] for what the instrument can't express.
+    /// Returns an [`InstrumentError`] if the instrument cannot record the point.
     pub fn bind(
         &mut self,
         name: &str,
         kind: Option<MetricKind>,
         value: MetricValue,
         unit: &str,
-    ) -> Result<&Bound, Refusal> {
+    ) -> Result<&Instrument, InstrumentError> {
         let known = known_metric(name);
         let name = canonical_name(name);
         if !self.0.contains_key(name) {
-            let bound = match known {
-                Some(known) => Bound { kind: known.kind, unit: known.unit.to_owned() },
-                None => Bound { kind: kind.unwrap_or_else(|| guess(name, value)), unit: unit.to_owned() },
+            let instrument = match known {
+                Some(known) => Instrument { kind: known.kind, unit: known.unit.to_owned() },
+                None => {
+                    Instrument { kind: kind.unwrap_or_else(|| guess(name, value)), unit: unit.to_owned() }
+                }
             };
-            self.0.insert(name.to_owned(), bound);
+            self.0.insert(name.to_owned(), instrument);
         }
-        let bound = &self.0[name];
-        if kind.is_some_and(|kind| kind != bound.kind) {
-            return Err(Refusal::Kind);
+        let instrument = &self.0[name];
+        if kind.is_some_and(|kind| kind != instrument.kind) {
+            return Err(InstrumentError::Kind);
         }
-        if bound.unit != unit {
-            return Err(Refusal::Unit);
+        if instrument.unit != unit {
+            return Err(InstrumentError::Unit);
         }
         if !value.as_f64().is_finite() {
-            return Err(Refusal::NotFinite);
+            return Err(InstrumentError::NotFinite);
         }
-        if bound.kind == MetricKind::Counter && value.as_f64() < 0.0 {
-            return Err(Refusal::NegativeIncrement);
+        if instrument.kind == MetricKind::Counter && value.as_f64() < 0.0 {
+            return Err(InstrumentError::NegativeIncrement);
         }
-        Ok(bound)
+        Ok(instrument)
     }
 }
 
@@ -189,14 +191,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_kind_seen_binds() {
+    fn the_first_point_decides() {
         let mut instruments = Instruments::default();
         assert_eq!(
             instruments.bind("queue", Some(MetricKind::Gauge), 1.into(), "1").unwrap().kind,
             MetricKind::Gauge
         );
         assert_eq!(instruments.bind("queue", None, 2.into(), "1").unwrap().kind, MetricKind::Gauge);
-        assert_eq!(instruments.bind("queue", None, 2.into(), "ms"), Err(Refusal::Unit));
+        assert_eq!(instruments.bind("queue", None, 2.into(), "ms"), Err(InstrumentError::Unit));
         assert_eq!(
             instruments.bind("errors_total", None, 0.5.into(), "1").unwrap().kind,
             MetricKind::Counter
@@ -206,7 +208,8 @@ mod tests {
     #[test]
     fn a_known_gauge_takes_integers() {
         let mut instruments = Instruments::default();
-        let bound = instruments.bind("llama_stack_concurrent_requests", None, 3.into(), "requests").unwrap();
-        assert_eq!(bound.kind, MetricKind::Gauge);
+        let instrument =
+            instruments.bind("llama_stack_concurrent_requests", None, 3.into(), "requests").unwrap();
+        assert_eq!(instrument.kind, MetricKind::Gauge);
     }
 }
