@@ -1,55 +1,55 @@
-//! Options of the sink.
+//! The options of the sink.
 
 use telemetry_core::{Key, KeyKind, OptionError, Options};
 
-/// The options it takes.
+/// The options of the sink.
 pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "stream",
         kind: KeyKind::Choice(&["stderr", "stdout"]),
         flat: None,
         default: Some("stderr"),
-        help: "where the lines go",
+        help: "where the lines are written",
     },
     Key {
         name: "format",
         kind: KeyKind::Choice(&["text", "json"]),
         flat: None,
         default: Some("text"),
-        help: "`json` prints one object per line, for machines",
+        help: "`text` for people, `json` for one object per line",
     },
     Key {
         name: "color",
         kind: KeyKind::Choice(&["auto", "always", "never"]),
         flat: None,
-        // See no-color.org; without the variable this is empty, which is absent, which is `auto`.
+        // See no-color.org. Without the variable the text is empty, so that the option is absent and means `auto`.
         default: Some("${env.NO_COLOR:+never}"),
-        help: "`auto` colours on a terminal, unless NO_COLOR is set",
+        help: "`auto` uses colours on a terminal, unless NO_COLOR is set",
     },
 ];
 
 /// The checked options.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Where the lines go.
+    /// Where the lines are written.
     pub stream: Stream,
-    /// What they look like.
+    /// The format of the lines.
     pub format: Format,
-    /// When they are coloured.
+    /// When lines are coloured.
     pub color: Color,
 }
 
-/// Where lines go.
+/// Where lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard error: standard output stays the program's own.
+    /// Standard error, so that standard output is left to the program.
     #[default]
     Stderr,
     /// Standard output.
     Stdout,
 }
 
-/// What lines look like.
+/// The format of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// For people.
@@ -59,15 +59,15 @@ pub enum Format {
     Json,
 }
 
-/// When lines are coloured. JSON never is.
+/// When lines are coloured. JSON is never coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Color {
     /// On a terminal.
     #[default]
     Auto,
-    /// In any case.
+    /// Always.
     Always,
-    /// In no case.
+    /// Never.
     Never,
 }
 
@@ -76,7 +76,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// An [`OptionError`] that names the first unusable value.
+    /// Returns an [`OptionError`] for the first invalid value.
     ///
     /// ```
     /// use sink_console::{Config, Format};
@@ -97,7 +97,7 @@ impl Config {
         })
     }
 
-    /// Whether text is coloured, on a stream that is a terminal or not.
+    /// Returns true if text is coloured. `is_terminal` describes the stream.
     pub(crate) const fn is_colored(self, is_terminal: bool) -> bool {
         match self.color {
             Color::Auto => is_terminal,

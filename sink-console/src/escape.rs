@@ -1,21 +1,22 @@
-//! What is printed can't drive the terminal.
+//! Escapes and cuts text, so that it cannot control the terminal or flood it.
 
 use std::borrow::Cow;
 
 use telemetry_core::{Attribute, Attributes};
 
-/// Characters a value is cut at.
-const LONGEST: usize = 1_000;
+/// The largest number of characters of a printed value.
+const MAX_CHARS: usize = 1_000;
 const CUT_MARK: &str = "...";
 
-/// Whether a terminal might act on the character, or show the rest of the line in another order.
+/// Returns true if the character can control a terminal, break the line or reverse the direction of text.
 pub(crate) fn is_unsafe(c: char) -> bool {
-    let turns_text = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let changes_direction =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let breaks_line = matches!(c, '\u{2028}' | '\u{2029}');
-    c.is_control() || turns_text || breaks_line
+    c.is_control() || changes_direction || breaks_line
 }
 
-/// Appends the text with everything unsafe escaped as Rust writes it: `\n`, `\u{1b}`.
+/// Appends the text, with unsafe characters in Rust's escapes: `\n`, `\u{1b}`.
 pub(crate) fn push_escaped(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(place) = rest.find(is_unsafe) {
@@ -28,16 +29,16 @@ pub(crate) fn push_escaped(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
-/// The text, or its beginning and a mark: 1,000 characters together.
+/// Returns the text, cut with a mark at the end if it has more than 1,000 characters.
 pub(crate) fn cut(text: &str) -> Cow<'_, str> {
-    // A text of so few bytes has no more characters than that.
-    if text.len() <= LONGEST || text.chars().nth(LONGEST).is_none() {
+    // Counting bytes first is fast: there are never more characters than bytes.
+    if text.len() <= MAX_CHARS || text.chars().nth(MAX_CHARS).is_none() {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().take(LONGEST - CUT_MARK.len()).chain(CUT_MARK.chars()).collect())
+    Cow::Owned(text.chars().take(MAX_CHARS - CUT_MARK.len()).chain(CUT_MARK.chars()).collect())
 }
 
-/// The attributes that are shown: those whose key does not begin `__`.
+/// Iterates over the attributes that are shown: those whose key does not begin with `__`.
 pub(crate) fn shown(attributes: &Attributes) -> impl Iterator<Item = &Attribute> {
     attributes.iter().filter(|(key, _)| !key.starts_with("__"))
 }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_control_character_survives() {
+    fn control_characters_are_escaped() {
         let mut out = String::new();
         push_escaped(&mut out, "a\u{1b}[31m\nb\t\u{7f}\u{9b}\u{202e}\0é🦙\\");
         assert_eq!(out, r"a\u{1b}[31m\nb\t\u{7f}\u{9b}\u{202e}\u{0}é🦙\");

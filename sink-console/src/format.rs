@@ -1,4 +1,4 @@
-//! Signals as text for people.
+//! Formats signals as text for people.
 
 use telemetry_core::{
     Attribute, Attributes, LogBody, LogRecord, MetricPoint, MetricValue, Severity, Signal, Span, SpanState,
@@ -7,22 +7,22 @@ use telemetry_core::{
 
 use crate::escape::{cut, push_escaped, shown};
 
-/// A colour of the terminal, as its escape sequence.
+/// The escape sequence of a colour.
 #[derive(Clone, Copy)]
-struct Paint(&'static str);
+struct Color(&'static str);
 
-const DIM: Paint = Paint("\x1b[2m");
-const RED: Paint = Paint("\x1b[31m");
-const GREEN: Paint = Paint("\x1b[32m");
-const YELLOW: Paint = Paint("\x1b[33m");
-const BLUE: Paint = Paint("\x1b[34m");
-const MAGENTA: Paint = Paint("\x1b[35m");
-const CYAN: Paint = Paint("\x1b[36m");
-const BRIGHT_RED: Paint = Paint("\x1b[1;31m");
+const DIM: Color = Color("\x1b[2m");
+const RED: Color = Color("\x1b[31m");
+const GREEN: Color = Color("\x1b[32m");
+const YELLOW: Color = Color("\x1b[33m");
+const BLUE: Color = Color("\x1b[34m");
+const MAGENTA: Color = Color("\x1b[35m");
+const CYAN: Color = Color("\x1b[36m");
+const BRIGHT_RED: Color = Color("\x1b[1;31m");
 const RESET: &str = "\x1b[0m";
 
-/// The line of a signal and its attributes beneath, with a newline after each; empty for a signal
-/// that is not shown.
+/// Returns the line of a signal and one line for each of its attributes. Empty for a signal that is not
+/// shown.
 ///
 /// ```
 /// use telemetry_core::attrs;
@@ -42,7 +42,7 @@ pub fn to_text(signal: &Signal, colored: bool) -> String {
         Signal::SpanEnded(span) => text.ended(span),
         Signal::Log(log) => text.log(log),
         Signal::Metric(point) => text.metric(point),
-        // An end alone is shown when its span is delivered; other kinds are of a later version.
+        // `EndWaiting` is shown when its span is delivered. `Signal` is open to further kinds.
         _ => {}
     }
     text.out
@@ -57,7 +57,7 @@ impl Text {
     fn started(&mut self, span: &Span) {
         self.head(span.start_time, "START", CYAN);
         self.name(span);
-        self.attributes_beneath(&span.attributes);
+        self.attribute_lines(&span.attributes);
     }
 
     fn ended(&mut self, span: &Span) {
@@ -72,12 +72,12 @@ impl Text {
             self.tag("UNFINISHED", YELLOW);
         } else if let Some(duration) = span.duration_ms() {
             self.out.push(' ');
-            self.painted(DIM, &format!("({duration:.2}ms)"));
+            self.colored(DIM, &format!("({duration:.2}ms)"));
         }
-        self.attributes_beneath(&span.attributes);
+        self.attribute_lines(&span.attributes);
     }
 
-    /// The span's name; its id if the name never came.
+    /// Writes the span's name, or its id if the start never arrived.
     fn name(&mut self, span: &Span) {
         if span.name.is_empty() {
             self.out.push_str("span ");
@@ -90,8 +90,8 @@ impl Text {
     fn log(&mut self, log: &LogRecord) {
         match &log.body {
             LogBody::Message { severity, message } => {
-                let (tag, paint) = severity_tag(*severity);
-                self.head(log.timestamp, tag, paint);
+                let (tag, color) = severity_tag(*severity);
+                self.head(log.timestamp, tag, color);
                 push_escaped(&mut self.out, message);
             }
             LogBody::SpanEvent { name } => {
@@ -99,7 +99,7 @@ impl Text {
                 push_escaped(&mut self.out, name);
             }
         }
-        self.attributes_beneath(&log.attributes);
+        self.attribute_lines(&log.attributes);
     }
 
     fn metric(&mut self, point: &MetricPoint) {
@@ -128,20 +128,20 @@ impl Text {
         self.out.push('\n');
     }
 
-    /// `12:00:00.000 [TAG] `
-    fn head(&mut self, time: Timestamp, tag: &str, paint: Paint) {
-        self.painted(DIM, &time.to_clock_text());
+    /// Writes `12:00:00.000 [TAG] `.
+    fn head(&mut self, time: Timestamp, tag: &str, color: Color) {
+        self.colored(DIM, &time.to_clock_text());
         self.out.push(' ');
-        self.tag(tag, paint);
+        self.tag(tag, color);
         self.out.push(' ');
     }
 
-    fn tag(&mut self, tag: &str, paint: Paint) {
-        self.painted(paint, &format!("[{tag}]"));
+    fn tag(&mut self, tag: &str, color: Color) {
+        self.colored(color, &format!("[{tag}]"));
     }
 
-    /// Ends the line and puts the attributes on lines of their own.
-    fn attributes_beneath(&mut self, attributes: &Attributes) {
+    /// Ends the line and writes each attribute on its own line.
+    fn attribute_lines(&mut self, attributes: &Attributes) {
         self.out.push('\n');
         for attribute in shown(attributes) {
             self.attribute(attribute);
@@ -170,9 +170,9 @@ impl Text {
         }
     }
 
-    fn painted(&mut self, paint: Paint, text: &str) {
+    fn colored(&mut self, color: Color, text: &str) {
         if self.colored {
-            self.out.push_str(paint.0);
+            self.out.push_str(color.0);
             self.out.push_str(text);
             self.out.push_str(RESET);
         } else {
@@ -181,7 +181,7 @@ impl Text {
     }
 }
 
-const fn severity_tag(severity: Severity) -> (&'static str, Paint) {
+const fn severity_tag(severity: Severity) -> (&'static str, Color) {
     match severity {
         Severity::Verbose => ("VERBOSE", DIM),
         Severity::Debug => ("DEBUG", MAGENTA),

@@ -1,17 +1,18 @@
-//! Signals as JSON for machines: one object per line.
+//! Formats signals as JSON, one object per line.
 //!
 //! | `type` | members |
 //! |---|---|
-//! | `span_start` | those of a span |
-//! | `span_end` | those of a span, `start_time`, `status` (`ok`, `error`, null), `duration_ms`; `unfinished: true` where one half is missing |
+//! | `span_start` | the members of a span |
+//! | `span_end` | the members of a span, `start_time`, `status` (`ok`, `error`, null), `duration_ms`; `unfinished: true` if the start or the end is missing |
 //! | `log` | `severity`, `message` |
 //! | `span_event` | `name` |
-//! | `metric` | `metric`, `value`, `unit`; `kind` where the caller said it |
+//! | `metric` | `metric`, `value`, `unit`; `kind` if the caller named one |
 //!
-//! Every object has `timestamp` (RFC 3339), `trace_id` and `span_id` (null where there is none),
-//! `attributes`, and `service_name` where it is not this process's. A span has `parent_span_id`,
-//! `name`, `kind`, and `trace_state`, `dropped_attributes_count`, `dropped_events_count` where they
-//! say something. Attributes whose key begins `__` are left out; nothing is cut.
+//! Every object has `timestamp` (RFC 3339), `trace_id` and `span_id` (null without a trace or span) and
+//! `attributes`; it has `service_name` unless that is the service of this process. A span has
+//! `parent_span_id`, `name` and `kind`; it has `trace_state`, `dropped_attributes_count` and
+//! `dropped_events_count` unless they are absent or zero. Attributes whose key begins with `__` are left
+//! out. Nothing is cut.
 
 use serde_json::{Map, Value, json};
 use telemetry_core::{
@@ -20,7 +21,7 @@ use telemetry_core::{
 
 use crate::escape::{is_unsafe, shown};
 
-/// The object of a signal and a newline; empty for a signal that is not shown.
+/// Returns the object of a signal and a newline. Empty for a signal that is not shown.
 ///
 /// ```
 /// use telemetry_core::EventContext;
@@ -41,7 +42,7 @@ pub fn to_json_line(signal: &Signal) -> String {
         Signal::SpanEnded(span) => ended(span),
         Signal::Log(log) => log_line(log),
         Signal::Metric(point) => metric(point),
-        // An end alone is shown when its span is delivered; other kinds are of a later version.
+        // `EndWaiting` is shown when its span is delivered. `Signal` is open to further kinds.
         _ => return String::new(),
     };
     let mut line = escaped(&Value::Object(object).to_string());
@@ -134,7 +135,7 @@ fn metric(point: &MetricPoint) -> Object {
     object
 }
 
-/// Escapes what JSON leaves as it is and a terminal might act on. Such characters stand only in strings.
+/// Escapes characters that are valid in JSON but can control a terminal. They occur only inside strings.
 fn escaped(json: &str) -> String {
     if !json.contains(is_unsafe) {
         return json.to_owned();

@@ -10,15 +10,15 @@
 //!     model_id: llama-3.2-3b
 //! ```
 //!
-//! Times are UTC. Attributes stand beneath their line, values cut at 1,000 characters; those whose
-//! key begins `__` are not shown. Control characters are escaped, so that a log line can't drive the
-//! terminal. Lines go to stderr, in colours where that is a terminal; see [`Config`]. With
-//! `format: json` every line is one JSON object, for machines, and nothing is cut; see [`json`].
+//! Times are UTC. Attributes follow on lines of their own, and values are cut at 1,000 characters.
+//! Attributes whose key begins with `__` are not shown. Control characters are escaped, so that a log line
+//! cannot control the terminal. Lines go to stderr, in colours if that is a terminal; see [`Config`].
+//! With `format: json` every line is one JSON object, and nothing is cut; see [`json`].
 //!
-//! An end whose start is unknown is not shown by itself: the pipeline delivers the span when the
-//! start comes, or when it gives up waiting.
+//! An end whose start is unknown is not shown. The pipeline delivers the span when the start arrives, or
+//! after a limit.
 //!
-//! The formats are plain functions, usable without the sink:
+//! The formats are functions that can be used without the sink:
 //!
 //! ```
 //! use telemetry_core::{Signal, Span, SpanId, SpanKey, Timestamp, TraceId};
@@ -53,7 +53,7 @@ telemetry_core::register_sink!(ENTRY);
 
 fn build(context: &SinkContext) -> Result<BuiltSink, SinkError> {
     let config = Config::from_options(&context.options)
-        .map_err(|error| SinkError::close("the console can't be set up").source(error))?;
+        .map_err(|error| SinkError::close("cannot set up the console").source(error))?;
     Ok(match config.stream {
         Stream::Stderr => ConsoleSink::new(stderr(), config, stderr().is_terminal()).built(),
         Stream::Stdout => ConsoleSink::new(stdout(), config, stdout().is_terminal()).built(),

@@ -1,4 +1,4 @@
-//! Writes lines to a stream.
+//! The sink, which writes lines to a stream.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -9,7 +9,7 @@ use crate::config::{Config, Format};
 use crate::format::to_text;
 use crate::json::to_json_line;
 
-/// Prints signals to a stream, a batch at a time.
+/// Writes signals to a stream, one batch at a time.
 ///
 /// ```
 /// use sink_console::{Config, ConsoleSink};
@@ -24,25 +24,26 @@ pub struct ConsoleSink<W> {
     out: W,
     format: Format,
     colored: bool,
-    /// The rest of a line whose beginning is printed already.
+    /// The rest of a line whose beginning is written already.
     rest: Vec<u8>,
 }
 
-/// A signal that stopped half-way through: how much was taken, and why no more.
-struct Stopped {
-    bytes: usize,
+/// A write that failed.
+struct ShortWrite {
+    /// The number of bytes that were written before.
+    written: usize,
     cause: io::Error,
 }
 
 impl<W: Write + Send + 'static> ConsoleSink<W> {
-    /// A sink that prints to `out`, which is a terminal or not.
+    /// Returns a sink that writes to `out`.
     pub const fn new(out: W, config: Config, is_terminal: bool) -> Self {
         Self { out, format: config.format, colored: config.is_colored(is_terminal), rest: Vec::new() }
     }
 
-    /// The sink as a build function gives it.
+    /// Returns the sink with its interest, as a build function does.
     pub fn built(self) -> BuiltSink {
-        // An end alone comes again with its span.
+        // Without `END_WAITING`: such an end arrives again with its span.
         let interest = SignalSet::SPAN_STARTED | SignalSet::SPAN_ENDED | SignalSet::LOG | SignalSet::METRIC;
         BuiltSink::new(self, interest)
     }
@@ -54,12 +55,12 @@ impl<W: Write + Send + 'static> ConsoleSink<W> {
         }
     }
 
-    /// Prints what an earlier try left of a line.
+    /// Writes the rest of a line that an earlier try began.
     fn write_rest(&mut self) -> Result<(), SinkError> {
         let outcome = write_all(&mut self.out, &self.rest);
-        let taken = outcome.as_ref().map_or_else(|stopped| stopped.bytes, |()| self.rest.len());
-        self.rest.drain(..taken);
-        outcome.map_err(|stopped| write_error(stopped.cause))
+        let written = outcome.as_ref().map_or_else(|short| short.written, |()| self.rest.len());
+        self.rest.drain(..written);
+        outcome.map_err(|short| write_error(short.cause))
     }
 
     fn write_lines(&mut self, batch: &Batch<'_>) -> Result<(), SinkError> {
@@ -69,12 +70,14 @@ impl<W: Write + Send + 'static> ConsoleSink<W> {
             text.push_str(&self.line(signal));
             ends.push(text.len());
         }
-        let Err(Stopped { bytes, cause }) = write_all(&mut self.out, text.as_bytes()) else { return Ok(()) };
-        let mut stored = ends.partition_point(|end| *end <= bytes);
+        let Err(ShortWrite { written, cause }) = write_all(&mut self.out, text.as_bytes()) else {
+            return Ok(());
+        };
+        let mut stored = ends.partition_point(|end| *end <= written);
         let line_start = stored.checked_sub(1).map_or(0, |last| ends[last]);
-        if bytes > line_start {
-            // A line can't be taken back: the rest of it comes first next time.
-            self.rest.extend_from_slice(&text.as_bytes()[bytes..ends[stored]]);
+        if written > line_start {
+            // The line is begun, so it counts as stored. The next write starts with its rest.
+            self.rest.extend_from_slice(&text.as_bytes()[written..ends[stored]]);
             stored += 1;
         }
         Err(write_error(cause).stored(stored))
@@ -85,24 +88,24 @@ impl<W: Write + Send + 'static> ConsoleSink<W> {
     }
 }
 
-fn write_all(out: &mut impl Write, text: &[u8]) -> Result<(), Stopped> {
-    let mut bytes = 0;
-    while bytes < text.len() {
-        match out.write(&text[bytes..]) {
-            Ok(0) => return Err(Stopped { bytes, cause: ErrorKind::WriteZero.into() }),
-            Ok(taken) => bytes += taken,
+fn write_all(out: &mut impl Write, text: &[u8]) -> Result<(), ShortWrite> {
+    let mut written = 0;
+    while written < text.len() {
+        match out.write(&text[written..]) {
+            Ok(0) => return Err(ShortWrite { written, cause: ErrorKind::WriteZero.into() }),
+            Ok(bytes) => written += bytes,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(cause) => return Err(Stopped { bytes, cause }),
+            Err(cause) => return Err(ShortWrite { written, cause }),
         }
     }
     Ok(())
 }
 
-/// A full disk or pipe may empty; a reader that has gone does not come back.
+/// Returns the error for a failed write: temporary for a full disk or pipe, permanent for a closed stream.
 fn write_error(cause: io::Error) -> SinkError {
     let error = match cause.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            SinkError::retry("the console takes no more for now")
+            SinkError::retry("the console accepts no more data for now")
         }
         _ => SinkError::close("the console is closed"),
     };
@@ -114,7 +117,7 @@ impl<W: Write + Send + 'static> Sink for ConsoleSink<W> {
     async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
         self.write_rest()?;
         self.write_lines(batch)?;
-        // What is in a buffer of the stream is as good as printed: it is flushed before the next batch.
+        // All lines are in the stream's buffer and leave with a later flush, so they count as stored.
         self.flush_out().map_err(|error| error.stored(batch.len()))?;
         Ok(batch.delivered())
     }

@@ -1,4 +1,4 @@
-//! The sink keeps the contract; its JSON form is read back to see what was printed.
+//! The sink contract. The tests read back what the sink wrote in its JSON format.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::io::{self, ErrorKind, Write};
@@ -15,17 +15,17 @@ use telemetry_testkit::{Delivered, Harness};
 
 telemetry_testkit::sink_contract!(Console, lacks { c15_secrets: "takes no secret" });
 
-/// A console whose other end is read by the test.
+/// A console that writes to a pipe of the test.
 struct Console(Pipe);
 
-/// A pipe that fills up when the test says so.
+/// A pipe with a limit that the test sets.
 #[derive(Clone, Default)]
 struct Pipe(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     printed: Vec<u8>,
-    /// Bytes it still takes; `None`: any number.
+    /// The number of bytes it still accepts; `None` is no limit.
     room: Option<usize>,
 }
 
@@ -57,7 +57,7 @@ impl Harness for Console {
         Options::from_pairs([("format", OptionValue::Text("json".to_owned()))])
     }
 
-    /// As the entry does, but to a pipe of our own.
+    /// Builds the sink like the entry does, but with our own pipe.
     async fn build(&self) -> Result<BuiltSink, SinkError> {
         let config = Config { format: Format::Json, ..Config::default() };
         Ok(ConsoleSink::new(self.0.clone(), config, false).built())
@@ -66,7 +66,7 @@ impl Harness for Console {
     async fn delivered(&self) -> Delivered {
         let printed = String::from_utf8(self.0.0.lock().unwrap().printed.clone()).unwrap();
         let mut delivered = Delivered::default();
-        // A line without its end is not printed yet.
+        // A line without its newline is not complete yet.
         let lines = printed.split_inclusive('\n').filter(|line| line.ends_with('\n'));
         for line in lines.map(|line| Line(serde_json::from_str(line).unwrap())) {
             match line.text("type").as_str() {
@@ -74,13 +74,13 @@ impl Harness for Console {
                 "log" | "span_event" => delivered.logs.push(line.log()),
                 "metric" => delivered.metrics.push(line.metric()),
                 "span_start" => {}
-                other => panic!("an unknown type of line: {other}"),
+                other => panic!("unknown type of line: {other}"),
             }
         }
         delivered
     }
 
-    /// What a console is not for: when things arrived, and keys that begin `__`.
+    /// Removes what the console does not write: arrival times, and keys that begin with `__`.
     fn blur(&self, delivered: &mut Delivered) {
         delivered.forget_arrival();
         let shown = |attributes: &mut Attributes| {
@@ -91,7 +91,7 @@ impl Harness for Console {
         delivered.metrics.iter_mut().for_each(|point| shown(&mut point.attributes));
     }
 
-    /// Room for one line and the beginning of another.
+    /// Leaves room for one line and the beginning of another.
     async fn break_destination(&self) -> bool {
         self.0.0.lock().unwrap().room = Some(400);
         true

@@ -1,4 +1,4 @@
-//! Exactly what is printed.
+//! The exact lines that the console writes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -32,7 +32,7 @@ fn a_start_is_a_line_with_its_attributes_beneath() {
 }
 
 #[test]
-fn an_end_says_how_it_ended_and_how_long_it_took() {
+fn an_end_shows_its_status_and_duration() {
     assert_eq!(text(&ended(span(1, 1, 0, 12))), "12:00:00.012 [END] span (12.00ms)\n");
     let nanos = telemetry_core::Timestamp::from_nanos(at(0).as_nanos() + 12_341_000);
     let failed = Span { status: Some(SpanStatus::Error), end_time: Some(nanos), ..span(1, 1, 0, 0) };
@@ -40,7 +40,7 @@ fn an_end_says_how_it_ended_and_how_long_it_took() {
 }
 
 #[test]
-fn an_unfinished_span_says_so() {
+fn an_unfinished_span_is_marked() {
     let evicted = Span { state: SpanState::Unfinished, arrived: at(9), ..open_span(1, 1, 0) };
     assert_eq!(text(&ended(evicted)), "12:00:00.009 [END] span [UNFINISHED]\n");
     let nameless = Span { state: SpanState::Unfinished, name: "".into(), ..span(1, 0xab, 5, 5) };
@@ -79,7 +79,7 @@ fn hidden_keys_are_not_shown_and_long_values_are_cut() {
 }
 
 #[test]
-fn nothing_in_a_line_drives_the_terminal() {
+fn no_text_can_control_the_terminal() {
     let evil = "\u{1b}]0;x\u{7}\r\n\u{9b}2J";
     let attributes = || attrs! { evil => evil };
     let name = || evil.into();
@@ -114,7 +114,7 @@ fn colours_surround_the_time_the_tag_and_the_attributes() {
 }
 
 #[test]
-fn an_end_alone_is_not_shown() {
+fn an_end_without_a_start_is_not_shown() {
     assert_eq!(text(&end_waiting(1, 1, 0, attrs! {})), "");
     assert_eq!(to_json_line(&end_waiting(1, 1, 0, attrs! {})), "");
 }
@@ -155,7 +155,7 @@ fn json_has_an_object_per_signal() {
     assert_eq!(to_json_line(&Signal::Metric(Arc::new(point))), expected);
 }
 
-/// Takes so many bytes, then fails.
+/// Accepts a number of bytes, then fails.
 struct Short {
     left: usize,
     kind: io::ErrorKind,
@@ -174,18 +174,18 @@ impl Write for Short {
 }
 
 #[test]
-fn a_broken_pipe_ends_the_sink_and_panics_nowhere() {
+fn a_broken_pipe_closes_the_sink_without_a_panic() {
     let out = Short { left: 40, kind: io::ErrorKind::BrokenPipe };
     let mut driver = Driver::new(ConsoleSink::new(out, Config::default(), false).built());
     let line = log(EventContext::None, 0, "hello");
     let error = block_on(driver.write(vec![line.clone(), line.clone(), line])).unwrap_err();
     assert_eq!(error.action(), Action::Close);
     assert_eq!(error.full_text(), "the console is closed: broken pipe");
-    assert_eq!(error.stored_signals(), 2, "one whole, one begun");
+    assert_eq!(error.stored_signals(), 2, "one complete and one begun");
     assert!(block_on(driver.shutdown()).is_err());
 }
 
-/// Writes where the test can read.
+/// A buffer that the test can read.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 

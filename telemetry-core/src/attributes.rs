@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn many_keys_are_found_as_one_by_one() {
+    fn many_keys_are_found_like_single_keys() {
         let attributes = attrs! { "a" => 1, "b" => 2, "a" => 3 };
         let keys: Vec<String> = ["a", "c", "b"].iter().cycle().take(100).map(|key| (*key).into()).collect();
         let one_by_one: Vec<_> = keys.iter().map(|key| attributes.get(key)).collect();
@@ -304,7 +304,7 @@ mod tests {
             many.merge_many(later.clone());
             chosen.merge(later);
             prop_assert_eq!(&few, &many);
-            // `merge` takes `later` as it is, with its duplicates, if there is nothing to merge it into.
+            // If `earlier` is empty, `merge` keeps the duplicates of `later`.
             prop_assert!(few == chosen || chosen.len() > few.len());
         }
     }

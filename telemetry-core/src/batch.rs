@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_the_interesting_part_of_its_chunks() {
+    fn a_batch_has_the_signals_of_its_interest() {
         let chunks = [Arc::new(Chunk::new(vec![log("a"), log("b")])), Arc::new(Chunk::new(vec![log("c")]))];
         let id = BatchId { run: RunId(1), number: 1 };
         let batch = Batch::new(id, &chunks, SignalSet::LOG, 1);

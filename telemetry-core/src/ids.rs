@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_forms_are_refused() {
+    fn invalid_texts_are_errors() {
         for text in
             ["", "0x1f", "+1", "-1", "1_2", " 1", "1 ", "parent_span_id", "g", "0", "00000000000000000"]
         {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_id_costs_no_extra_byte() {
+    fn an_optional_id_takes_no_extra_byte() {
         assert_eq!(size_of::<Option<TraceId>>(), 16);
         assert_eq!(size_of::<Option<SpanId>>(), 8);
     }

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn severities_are_ordered_and_read_back() {
+    fn severities_are_ordered_and_parse_their_own_names() {
         assert!(Severity::Verbose < Severity::Critical);
         for &severity in Severity::ALL {
             assert_eq!(severity.as_str().parse(), Ok(severity));

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_forms_are_refused() {
+    fn invalid_texts_are_errors() {
         let wrong = [
             "",
             "now",

@@ -1,4 +1,4 @@
-//! One call of a model, and what it reports.
+//! One call of a model, and the metrics that it logs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,9 @@ use telemetry_core::{Event, EventContext, MetricValue, SpanKey, Text, attrs};
 use telemetry_pipeline::{Telemetry, current_span};
 
 use crate::GenAiConventions;
-use crate::gen_ai::{Timing, measurements};
+use crate::gen_ai::{Timing, histogram_points};
 
-/// Where inference reports its tokens. A cheap clone; the [crate's page](crate) shows its use.
+/// Creates [`Inference`]s and holds their settings. Cheap to clone. See the [crate](crate) for an example.
 #[derive(Clone, Debug)]
 pub struct TokenMetrics {
     telemetry: Telemetry,
@@ -19,7 +19,7 @@ pub struct TokenMetrics {
     without_usage: Arc<AtomicU64>,
 }
 
-/// A metric in an API's answer, in Llama Stack's shape (`MetricInResponse`).
+/// A metric in the answer of an API, in the shape of Llama Stack's `MetricInResponse`.
 ///
 /// ```
 /// use telemetry_tokens::MetricInResponse;
@@ -41,12 +41,13 @@ pub struct MetricInResponse {
     pub unit: Option<Text>,
 }
 
-/// One call of a model. Reports once: when it is [finished](Inference::finish) or dropped, so that a
-/// call that fails or is cancelled reports what is known of it.
+/// One call of a model.
 ///
-/// Its metrics belong to the span that was current when it was made.
+/// It logs its metrics once, when it is [finished](Inference::finish) or dropped. A call that fails or is
+/// cancelled logs what is known about it. The metrics belong to the span that was current when the
+/// inference was created.
 #[derive(Debug)]
-#[must_use = "an inference reports when it is dropped"]
+#[must_use = "an inference logs its metrics when it is dropped"]
 pub struct Inference {
     tokens: TokenMetrics,
     span: Option<SpanKey>,
@@ -62,18 +63,18 @@ pub struct Inference {
 }
 
 impl TokenMetrics {
-    /// Reports to `telemetry`; without histograms.
+    /// Returns token metrics that are logged to `telemetry`, without histograms.
     pub fn new(telemetry: Telemetry) -> Self {
         Self { telemetry, histograms: None, without_usage: Arc::default() }
     }
 
-    /// Reports durations as histograms too, by the names of these conventions.
+    /// Also logs durations as histograms, with the names of these conventions.
     #[must_use]
     pub fn with_histograms(self, conventions: GenAiConventions) -> Self {
         Self { histograms: Some(conventions), ..self }
     }
 
-    /// Begins a call of a model; its time runs from now.
+    /// Returns a new inference, which starts now.
     pub fn inference(&self, model_id: impl Into<Text>, provider_id: impl Into<Text>) -> Inference {
         Inference {
             tokens: self.clone(),
@@ -90,63 +91,65 @@ impl TokenMetrics {
         }
     }
 
-    /// Calls that ended without a count of their prompt's or their completion's tokens.
+    /// Returns the number of calls that ended without the number of prompt or completion tokens.
     pub fn without_usage(&self) -> u64 {
         self.without_usage.load(Ordering::Relaxed)
     }
 }
 
 impl Inference {
-    /// Its metrics belong to this span, instead of the one that was current when it was made.
+    /// Sets the span of the metrics, instead of the span that was current when the inference was created.
     pub const fn in_span(mut self, span: SpanKey) -> Self {
         self.span = Some(span);
         self
     }
 
-    /// What is asked of the model, in the words of the GenAI conventions; `chat` unless said otherwise.
+    /// Sets the operation, for example `embeddings`, as named in the GenAI conventions. The default is `chat`.
     pub fn set_operation(&mut self, operation: impl Into<Text>) {
         self.operation = operation.into();
     }
 
-    /// The tokens of the prompt.
+    /// Sets the number of tokens of the prompt.
     pub const fn set_prompt_tokens(&mut self, tokens: u64) {
         self.prompt_tokens = Some(tokens);
     }
 
-    /// The tokens of the completion; replaces what was added before.
+    /// Sets the number of tokens of the completion. Replaces tokens that were added before.
     pub const fn set_completion_tokens(&mut self, tokens: u64) {
         self.completion_tokens = Some(tokens);
     }
 
-    /// More tokens of the completion, for streams that don't say a number at their end.
+    /// Adds tokens of the completion, for streams without a token count at their end.
     pub fn add_completion_tokens(&mut self, tokens: u64) {
         let before = self.completion_tokens.unwrap_or(0);
         self.completion_tokens = Some(before.saturating_add(tokens));
     }
 
-    /// How long the call took, where the provider says it; else the time until the report.
+    /// Sets the duration of the call, if the provider reports it. The default is the time until the
+    /// metrics are logged.
     pub const fn set_duration(&mut self, duration: Duration) {
         self.duration = Some(duration);
     }
 
-    /// How long the first token took, where the provider says it.
+    /// Sets the time to the first token, if the provider reports it.
     pub const fn set_time_to_first_token(&mut self, duration: Duration) {
         self.time_to_first_token = Some(duration);
     }
 
-    /// The first token is here; later calls change nothing. [`Inference::count`] does this by itself.
+    /// Records that the first token arrived now. Later calls change nothing. [`Inference::count`] calls it
+    /// for the first item.
     pub fn first_token(&mut self) {
         if self.time_to_first_token.is_none() {
             self.time_to_first_token = Some(self.started.elapsed());
         }
     }
 
-    /// The call failed, by an error of this type (`timeout`, `503`).
+    /// Records that the call failed with an error of this type, for example `timeout` or `503`.
     pub fn fail(&mut self, error_type: impl Into<Text>) {
         self.error = Some(error_type.into());
     }
 
-    /// The token metrics as they stand, for the last chunk of a stream.
+    /// Returns the token metrics known so far, for example for the last item of a stream.
     pub fn metrics(&self) -> Vec<MetricInResponse> {
         let metric = |(name, tokens): (&'static str, u64)| MetricInResponse {
             metric: Text::Borrowed(name),
@@ -165,12 +168,12 @@ impl Inference {
         .collect()
     }
 
-    /// Reports, and gives the token metrics for the answer.
+    /// Logs the metrics, and returns the token metrics for the answer.
     pub fn finish(self) -> Vec<MetricInResponse> {
         self.metrics()
     }
 
-    fn report(&self) {
+    fn log_metrics(&self) {
         let log = |event: Event| {
             let context = self.span.map_or(EventContext::None, EventContext::Span);
             self.tokens.telemetry.log_event(event.in_context(context));
@@ -194,13 +197,13 @@ impl Inference {
                 time_to_first_token: self.time_to_first_token,
                 completion_tokens: self.completion_tokens,
             };
-            measurements(&timing, conventions).into_iter().for_each(log);
+            histogram_points(&timing, conventions).into_iter().for_each(log);
         }
     }
 }
 
 impl Drop for Inference {
     fn drop(&mut self) {
-        self.report();
+        self.log_metrics();
     }
 }

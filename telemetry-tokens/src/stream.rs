@@ -9,7 +9,8 @@ use pin_project_lite::pin_project;
 use crate::Inference;
 
 pin_project! {
-    /// A stream that feeds an [`Inference`] item by item, and reports when it ends or is dropped.
+    /// A stream that updates an [`Inference`] for every item. The inference logs its metrics when the stream
+    /// ends or is dropped.
     #[derive(Debug)]
     #[must_use = "streams do nothing unless polled"]
     pub struct CountedStream<S, F> {
@@ -21,8 +22,10 @@ pin_project! {
 }
 
 impl Inference {
-    /// Counts what `stream` yields: `observe` sees every item before the client does, and says what it
-    /// means for the inference. An item may be changed, to carry [`Inference::metrics`] for instance.
+    /// Returns a stream that calls `observe` for every item of `stream` before it yields the item.
+    ///
+    /// `observe` updates the inference. It can also change the item, for example to add
+    /// [`Inference::metrics`].
     pub fn count<S, F>(self, stream: S, observe: F) -> CountedStream<S, F>
     where
         S: Stream,
@@ -47,7 +50,7 @@ where
                 inference.first_token();
                 (this.observe)(item, inference);
             }
-            // Reports.
+            // Logs the metrics.
             (None, _) => drop(this.inference.take()),
             (Some(_), None) => {}
         }

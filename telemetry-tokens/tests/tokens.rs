@@ -1,4 +1,4 @@
-//! What an inference reports, however it ends.
+//! The metrics that an inference logs, however it ends.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
@@ -9,8 +9,8 @@ use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
 use telemetry_testkit::{CaptureSink, READY_MADE, block_on, ready_made};
 use telemetry_tokens::{GenAiConventions, TokenMetrics};
 
-/// What `use_telemetry` reports, a line per measurement.
-fn reported(use_telemetry: impl FnOnce(Telemetry)) -> Vec<String> {
+/// Returns the metric points that `use_telemetry` logs, one line each.
+fn logged(use_telemetry: impl FnOnce(Telemetry)) -> Vec<String> {
     let (sink, seen) = CaptureSink::new();
     let spec = SinkSpec { entry: &READY_MADE, context: ready_made(sink.built()) };
     let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
@@ -30,8 +30,8 @@ fn reported(use_telemetry: impl FnOnce(Telemetry)) -> Vec<String> {
 const LABELS: &str = "model_id=llama,provider_id=vllm";
 
 #[test]
-fn a_call_reports_its_tokens_and_answers_them() {
-    let lines = reported(|telemetry| {
+fn a_call_logs_and_returns_its_tokens() {
+    let lines = logged(|telemetry| {
         let mut inference = TokenMetrics::new(telemetry).inference("llama", "vllm");
         inference.set_prompt_tokens(12);
         inference.set_completion_tokens(30);
@@ -49,8 +49,8 @@ fn a_call_reports_its_tokens_and_answers_them() {
 }
 
 #[test]
-fn missing_usage_is_counted_and_no_error() {
-    let lines = reported(|telemetry| {
+fn missing_usage_is_counted() {
+    let lines = logged(|telemetry| {
         let tokens = TokenMetrics::new(telemetry);
         assert!(tokens.inference("llama", "vllm").finish().is_empty());
         let mut half = tokens.inference("llama", "vllm");
@@ -63,9 +63,9 @@ fn missing_usage_is_counted_and_no_error() {
 }
 
 #[test]
-fn a_stream_is_counted_to_its_end_also_where_the_client_hangs_up() {
+fn a_stream_is_counted_until_it_ends_or_the_client_disconnects() {
     let completion = |take: usize| {
-        let lines = reported(|telemetry| {
+        let lines = logged(|telemetry| {
             let mut inference = TokenMetrics::new(telemetry).inference("llama", "vllm");
             inference.set_prompt_tokens(1);
             let counted =
@@ -80,7 +80,7 @@ fn a_stream_is_counted_to_its_end_also_where_the_client_hangs_up() {
 }
 
 #[test]
-fn the_last_chunk_can_carry_the_metrics() {
+fn the_last_item_can_have_the_metrics() {
     let tokens = TokenMetrics::new(Telemetry::disabled());
     let counted =
         tokens.inference("llama", "vllm").count(stream::iter([None, Some(7)]), |usage, inference| {
@@ -94,7 +94,7 @@ fn the_last_chunk_can_carry_the_metrics() {
 }
 
 #[test]
-fn the_metrics_belong_to_the_span_that_called() {
+fn the_metrics_belong_to_the_current_span() {
     let (sink, seen) = CaptureSink::new();
     let spec = SinkSpec { entry: &READY_MADE, context: ready_made(sink.built()) };
     let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
@@ -111,8 +111,8 @@ fn the_metrics_belong_to_the_span_that_called() {
 }
 
 #[test]
-fn histograms_are_in_the_words_of_the_conventions() {
-    let lines = reported(|telemetry| {
+fn histograms_have_the_names_of_the_conventions() {
+    let lines = logged(|telemetry| {
         let tokens = TokenMetrics::new(telemetry).with_histograms(GenAiConventions::V1_37);
         let mut inference = tokens.inference("llama", "vllm");
         inference.set_prompt_tokens(1);
@@ -128,8 +128,8 @@ fn histograms_are_in_the_words_of_the_conventions() {
 }
 
 #[test]
-fn absurd_numbers_saturate() {
-    let lines = reported(|telemetry| {
+fn huge_numbers_saturate() {
+    let lines = logged(|telemetry| {
         let tokens = TokenMetrics::new(telemetry).with_histograms(GenAiConventions::V1_36);
         let mut inference = tokens.inference("llama", "vllm");
         inference.set_prompt_tokens(u64::MAX);

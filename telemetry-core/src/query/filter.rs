@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_equal_numbers_and_nothing_else() {
+    fn numbers_compare_only_with_numbers() {
         use FilterOp::{Eq, Gt, Lt, Ne};
         assert!(holds("n", Eq, 7.0) && holds("f", Eq, 7) && holds("s", Eq, "7"));
         assert!(!holds("n", Eq, "7") && holds("n", Ne, "7") && !holds("s", Gt, 6) && !holds("b", Eq, 1));
@@ -141,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn ne_needs_the_key_and_null_is_a_value() {
+    fn ne_requires_the_key_and_null_is_a_value() {
         assert!(!holds("missing", FilterOp::Ne, 1));
         assert!(holds("z", FilterOp::Eq, Value::Null) && holds("z", FilterOp::Ne, 1));
         assert!(!holds("missing", FilterOp::Eq, Value::Null));
     }
 
     #[test]
-    fn keys_are_literal_and_built_in_keys_come_last() {
+    fn keys_are_literal_and_attributes_hide_built_in_keys() {
         assert!(holds("a.b\"[0]", FilterOp::Eq, "odd"));
         assert!(holds("name", FilterOp::Eq, "chat") && holds("kind", FilterOp::Eq, "internal"));
         assert!(holds("service_name", FilterOp::Eq, "svc"));

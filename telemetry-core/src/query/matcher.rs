@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_expression_says_where() {
+    fn an_invalid_expression_is_reported_with_its_position() {
         let error = LabelMatcher::new("a", MatcherOp::Match, "x(").unwrap_err();
         assert_eq!(error.to_string(), "invalid regular expression: unclosed group at position 1 of `x(`");
         assert!(LabelMatcher::new("a", MatcherOp::Match, "a)(b").is_err());

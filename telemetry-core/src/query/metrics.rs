@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_steps_are_refused() {
+    fn invalid_granularities_are_errors() {
         for text in
             ["", "s", "5", "0s", "-1s", "1.5h", "+1s", "1y", "5 m", "1é", "99999999999999999999s", "36501d"]
         {

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shapes_of_the_reference() {
+    fn problems_have_the_shape_of_the_reference() {
         let bad_severity = log("severity", json!("fatal"));
         let mut problems = Problems::default();
         read_event_body(&json!({ "event": bad_severity }), &mut problems);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_may_say_its_kind() {
+    fn a_span_start_can_have_a_kind() {
         let start = |kind: Json| {
             json!({"type": "structured_log", "trace_id": "1", "span_id": "1", "timestamp": 0,
                    "payload": {"type": "span_start", "name": "s", "kind": kind}})
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_every_wrong_form_are_refused() {
+    fn invalid_ids_are_reported() {
         for id in ["0x1", "+1", "-1", "1_0", " 1", "1 ", "parent_span_id", "0", "00000000000000000", "g"] {
             assert_eq!(
                 problems(&log("span_id", json!(id))),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_and_numbers_come_in_many_forms() {
+    fn timestamps_and_numbers_have_several_forms() {
         for time in [
             json!(1_703_123_456),
             json!(1_703_123_456.789),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_event_of_a_batch_harms_no_other() {
+    fn an_invalid_event_does_not_affect_the_others_of_its_batch() {
         let body = json!({"events": [{"event": log("message", json!("a"))}, {"event": {}}, 7, {"event": log("message", json!("b"))}]});
         let mut problems = Problems::default();
         let batch = read_event_batch(&body, &mut problems).unwrap();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn no_json_number_is_infinite() {
+    fn numbers_beyond_a_double_and_deep_nesting_are_errors() {
         for body in
             [&b"{\"a\": 1e400}"[..], b"{\"a\": NaN}", b"{\"a\": Infinity}", b"{\"a\": -Infinity}", b"\xff"]
         {

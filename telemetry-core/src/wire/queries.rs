@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused_with_its_place() {
+    fn every_invalid_value_is_reported_with_its_place() {
         let body = json!({"attribute_filters": [{"key": "a", "op": "like", "value": []}], "limit": -2, "offset": -1,
                           "order_by": ["start_time; drop table traces"]});
         let expected = "body.attribute_filters.0.op body.attribute_filters.0.value body.limit body.offset body.order_by.0";
