@@ -203,7 +203,7 @@ async fn options_that_cannot_be_used_fail_the_build() {
         ("endpoint", "collector:4317", "expected a URL like"),
         ("protocol", "grpc", "only `http/protobuf` is spoken"),
         ("compression", "brotli", "unknown value `brotli`: expected one of none, gzip, zstd"),
-        ("timeout", "soon", "expected a time span"),
+        ("timeout", "soon", "expected a duration"),
     ] {
         let error = try_build(&TRACE, &[(key, text(value))]).await.unwrap_err();
         assert_eq!(error.action(), Action::Close);
