@@ -24,7 +24,7 @@ pub(crate) fn key(text: &Text) -> Key {
     }
 }
 
-fn string(text: &Text) -> StringValue {
+pub(crate) fn string(text: &Text) -> StringValue {
     match text {
         Text::Borrowed(text) => StringValue::from(*text),
         Text::Owned(text) => StringValue::from(text.clone()),

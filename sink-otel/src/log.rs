@@ -6,10 +6,10 @@ use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::{LogBatch, LogExporter as _, SdkLogRecord, SdkLogger, SdkLoggerProvider};
-use telemetry_core::{LogBody, LogRecord, Signal, SignalSet, Text};
+use telemetry_core::{LogBody, LogRecord, Signal, SignalSet};
 
 use crate::config::{Config, SignalKind};
-use crate::convert::{any_value, key, own_scope, span_id, trace_id};
+use crate::convert::{any_value, key, own_scope, span_id, string, trace_id};
 use crate::http_client::Client;
 use crate::sink::Exporter;
 
@@ -68,10 +68,7 @@ impl LogExporter {
         record.set_observed_timestamp(log.arrived.into());
         record.set_severity_number(severity_number(*severity));
         record.set_severity_text(severity.as_str());
-        record.set_body(match message {
-            Text::Borrowed(text) => AnyValue::from(*text),
-            Text::Owned(text) => AnyValue::from(text.clone()),
-        });
+        record.set_body(AnyValue::String(string(message)));
         if let Some(trace) = log.context.trace_id() {
             let span = log.context.span_id().map_or(opentelemetry::SpanId::INVALID, span_id);
             record.set_trace_context(trace_id(trace), span, None);

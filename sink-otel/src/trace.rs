@@ -12,11 +12,11 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use telemetry_core::{
     Attributes, LogBody, LogRecord, MetricPoint, MetricValue, Signal, SignalSet, Span, SpanEvent, SpanState,
-    SpanStatus, Text, Timestamp,
+    SpanStatus, Timestamp,
 };
 
 use crate::config::{Config, SignalKind};
-use crate::convert::{key_value, own_scope, span_id, trace_id};
+use crate::convert::{key_value, own_scope, span_id, string, trace_id};
 use crate::http_client::Client;
 use crate::sink::Exporter;
 
@@ -170,7 +170,7 @@ fn log_event(log: &LogRecord) -> Event {
         }
         LogBody::Message { severity, message } => {
             let fields =
-                [KeyValue::new("message", text(message)), KeyValue::new("severity", severity.as_str())];
+                [KeyValue::new("message", string(message)), KeyValue::new("severity", severity.as_str())];
             Event::new("unstructured_log", log.timestamp.into(), with_fields(fields, &log.attributes), 0)
         }
     }
@@ -181,13 +181,9 @@ fn metric_event(point: &MetricPoint) -> Event {
         MetricValue::Int(number) => opentelemetry::Value::I64(number),
         MetricValue::Float(number) => opentelemetry::Value::F64(number),
     };
-    let fields = [KeyValue::new("value", value), KeyValue::new("unit", text(&point.unit))];
+    let fields = [KeyValue::new("value", value), KeyValue::new("unit", string(&point.unit))];
     let name = format!("metric.{}", point.name);
     Event::new(name, point.timestamp.into(), with_fields(fields, &point.attributes), 0)
-}
-
-fn text(text: &Text) -> opentelemetry::Value {
-    opentelemetry::Value::from(text.clone())
 }
 
 /// Returns `fields`, followed by the attributes whose names differ from theirs.
