@@ -210,7 +210,8 @@ impl<'a> ValueReader<'a> {
                     options.extend(self.value(node, &path, key).map(|entry| (name.text.clone(), entry)));
                 }
                 None => {
-                    self.add_unknown_key(&path, name.position, &name.text, keys.iter().map(|key| key.name))
+                    let known = keys.iter().map(|key| key.name);
+                    self.add_unknown_key(&path, name.position, &name.text, known);
                 }
             }
         }

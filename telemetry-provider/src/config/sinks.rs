@@ -123,7 +123,7 @@ fn chosen_entries(
         }
     }
     if chosen.is_empty() && reader.problems.len() == problems_before {
-        reader.warnings.push("`sinks` is empty; nothing is recorded".to_owned());
+        reader.warnings.push("no sink is chosen; nothing is recorded".to_owned());
     }
     chosen
 }
