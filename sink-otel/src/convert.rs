@@ -1,14 +1,10 @@
-//! Our values in OpenTelemetry's types.
+//! Converts ids, texts and attribute values to OpenTelemetry's types.
 
 use opentelemetry::logs::AnyValue;
 use opentelemetry::{InstrumentationScope, Key, KeyValue, SpanId, StringValue, TraceId};
-use telemetry_core::{Attribute, Attributes, Text, Value};
+use telemetry_core::{Attribute, Text, Value};
 
-/// Bytes that an attribute, or a span or log without its texts, takes in a request. Rather too many.
-pub(crate) const ATTRIBUTE_BYTES: usize = 16;
-pub(crate) const RECORD_BYTES: usize = 96;
-
-/// The scope of signals that did not say where they came from.
+/// Returns the instrumentation scope of signals that name none.
 pub(crate) fn own_scope() -> InstrumentationScope {
     InstrumentationScope::builder("telemetry").with_version(env!("CARGO_PKG_VERSION")).build()
 }
@@ -28,14 +24,14 @@ pub(crate) fn key(text: &Text) -> Key {
     }
 }
 
-fn string(text: &Text) -> StringValue {
+pub(crate) fn string(text: &Text) -> StringValue {
     match text {
         Text::Borrowed(text) => StringValue::from(*text),
         Text::Owned(text) => StringValue::from(text.clone()),
     }
 }
 
-/// OpenTelemetry's types have no null: it becomes the empty text.
+/// Converts a value. OpenTelemetry's types have no null, so it becomes the empty string.
 pub(crate) fn value(value: &Value) -> opentelemetry::Value {
     match value {
         Value::String(text) => opentelemetry::Value::String(string(text)),
@@ -50,7 +46,7 @@ pub(crate) fn key_value((name, content): &Attribute) -> KeyValue {
     KeyValue::new(key(name), value(content))
 }
 
-/// As [`value`].
+/// Converts a value as [`value`] does, to the type that log records use.
 pub(crate) fn any_value(value: &Value) -> AnyValue {
     match value {
         Value::String(text) => AnyValue::String(string(text)),
@@ -59,12 +55,4 @@ pub(crate) fn any_value(value: &Value) -> AnyValue {
         Value::Bool(flag) => AnyValue::Boolean(*flag),
         Value::Null => AnyValue::String(StringValue::from("")),
     }
-}
-
-/// Bytes that attributes take in a request, about.
-pub(crate) fn attributes_bytes(attributes: &Attributes) -> usize {
-    attributes
-        .iter()
-        .map(|(name, value)| ATTRIBUTE_BYTES + name.len() + value.as_str().map_or(0, str::len))
-        .sum()
 }

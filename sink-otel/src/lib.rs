@@ -1,89 +1,133 @@
-//! Traces, metrics and logs to an OpenTelemetry collector, by OTLP over HTTP with protobuf.
+//! Sends spans, metrics and logs to an OpenTelemetry collector, by OTLP over HTTP with protobuf.
 //!
-//! Three sinks, one per signal, so that each is chosen, configured and counted by itself:
+//! There is one sink per signal, so that each can be chosen, configured and counted by itself:
 //!
 //! | Sink | Takes | Sends to |
 //! |---|---|---|
-//! | `otel_trace` ([`TRACE`]) | finished spans | `/v1/traces` |
-//! | `otel_metric` ([`METRIC`]) | metrics | `/v1/metrics` |
+//! | `otel_trace` ([`TRACE`]) | ended spans | `/v1/traces` |
+//! | `otel_metric` ([`METRIC`]) | metric points | `/v1/metrics` |
 //! | `otel_log` ([`LOG`]) | logs | `/v1/logs` |
 //!
+//! A program finds them in its registry and builds one with its options:
+//!
 //! ```
-//! use telemetry_core::Registry;
+//! use telemetry_core::{OptionValue, Options, Registry, RunId, SignalSet, SinkContext};
+//! use telemetry_testkit::block_on;
 //!
 //! let registry = Registry::linked(&[&sink_otel::TRACE, &sink_otel::METRIC, &sink_otel::LOG])?;
-//! assert!(registry.get("otel_trace").is_some());
-//! # Ok::<(), telemetry_core::RegistryError>(())
+//! let entry = registry.get("otel_trace").expect("the sink is linked");
+//!
+//! let context = |endpoint: &str| SinkContext {
+//!     service_name: "chat".into(),
+//!     options: Options::from_pairs([("endpoint", OptionValue::Text(endpoint.to_owned()))]),
+//!     run: RunId(1),
+//! };
+//! let built = block_on((entry.build)(&context("http://localhost:4318")))?;
+//! assert_eq!(built.interest, SignalSet::SPAN_ENDED);
+//!
+//! let error = block_on((entry.build)(&context("localhost"))).err().expect("this is not a URL");
+//! assert!(error.full_text().contains("expected a URL like `http://localhost:4318`"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Configuration
 //!
-//! The endpoint is a base URL, `http://localhost:4318` by default. Every option may be given in the
-//! configuration; else OpenTelemetry's own variable counts, that of the signal
-//! (`OTEL_EXPORTER_OTLP_TRACES_…`) before the one for all (`OTEL_EXPORTER_OTLP_…`): `ENDPOINT`,
-//! `HEADERS`, `TIMEOUT`, `COMPRESSION`, `CERTIFICATE`, `CLIENT_CERTIFICATE`, `CLIENT_KEY`, and
-//! `PROTOCOL`, which must be `http/protobuf`. Further `OTEL_RESOURCE_ATTRIBUTES`,
-//! `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`. A value
-//! that can't be used is an error at start; it is never silently replaced.
+//! The endpoint is a base URL, `http://localhost:4318` by default. An option that the configuration
+//! leaves out is taken from OpenTelemetry's environment variables. The variable of the signal
+//! (`OTEL_EXPORTER_OTLP_TRACES_…`) wins over the variable for all signals (`OTEL_EXPORTER_OTLP_…`).
+//! These are supported:
 //!
-//! # What arrives
+//! - `ENDPOINT`, `HEADERS`, `TIMEOUT`, `COMPRESSION`, `CERTIFICATE`, `CLIENT_CERTIFICATE` and `CLIENT_KEY`
+//! - `PROTOCOL`, which must be `http/protobuf`
+//! - `OTEL_RESOURCE_ATTRIBUTES`
+//! - `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE`
 //!
-//! **Spans** arrive as they were logged: ids, parents, times to the nanosecond, kind, status,
-//! attributes with their types, dropped counts. Logs inside a span are events named
-//! `unstructured_log`, with `message` and `severity` beside the attributes; metrics are events named
-//! `metric.<name>`, with `value` and `unit`; span events that came by OTLP keep their names. A span
-//! of which one half is missing is sent up to the last time known, with the attribute
-//! `telemetry.unfinished`; if the missing half still comes, it is sent again, whole. Spans of another
-//! service go under that service's name. `otel.scope.name`, `otel.scope.version` and, on an error,
-//! `otel.status_description` go where OTLP has a field for them.
+//! An invalid value is an error at start. It is never silently replaced by a default.
 //!
-//! **Metrics** are aggregated by the OpenTelemetry SDK and exported every 60 seconds, at a flush and
-//! at shutdown, under their exported names. The instrument is the one that
-//! [`telemetry_core::Instruments`] decides on; numbers are doubles. Aggregates bear the SDK's
-//! times, not those of the events. A measurement counts as delivered once it is in the aggregate; an
-//! export that fails is made up for by the next one; if the last one fails, at shutdown, what it
-//! would have carried is counted as failed after all. Measurements that an instrument can't express
-//! are refused and counted, as are, in the batch that follows, the data points a collector refused.
+//! # Spans
 //!
-//! **Logs** arrive with their severity (`verbose` is TRACE, `critical` is FATAL), ids, times and
-//! attributes. Span events that came by OTLP are not sent as logs.
+//! Spans arrive as they were logged: ids, parents, times to the nanosecond, kind, status, attributes
+//! with their types, and dropped counts.
 //!
-//! OTLP has no time before 1970, which arrives as 1970, and the SDK's values have no null, which
-//! arrives as the empty text.
+//! - A log inside a span becomes an event named `unstructured_log`, with `message` and `severity`
+//!   beside the log's attributes. A metric point becomes an event named `metric.<name>`, with `value`
+//!   and `unit`. A span event that came by OTLP keeps its name.
+//! - A span whose start or end is missing is sent up to its last known time, with the attribute
+//!   `telemetry.unfinished`. If the missing half arrives later, the whole span is sent again.
+//! - A span of another service is sent with that service's name in its resource.
+//! - `otel.scope.name`, `otel.scope.version` and, on an error, `otel.status_description` fill the
+//!   OTLP fields of that meaning.
+//!
+//! # Metrics
+//!
+//! The OpenTelemetry SDK aggregates metric points. Aggregates are exported under their exported names
+//! every 60 seconds, at a flush and at shutdown. [`telemetry_core::Instruments`] chooses the instrument.
+//! All numbers are doubles, and times are those of the SDK, not of the points.
+//!
+//! - A metric point counts as delivered once it is in the aggregate. The next export makes up for one
+//!   that fails. If the export at shutdown fails, the points that it carried are counted as failed.
+//! - Points that an instrument can't express are rejected and counted. Data points that the collector
+//!   rejects are counted with the next batch.
+//!
+//! # Logs
+//!
+//! Logs arrive with their severity (`verbose` is TRACE, `critical` is FATAL), ids, times and
+//! attributes. Span events that came by OTLP are part of their spans and are not sent as logs.
+//!
+//! # What OTLP can't carry
+//!
+//! OTLP has no times before 1970, so they arrive as 1970. The SDK's values have no null, which arrives
+//! as the empty string.
 //!
 //! # Failures
 //!
-//! The exporters' own retry is off; the worker's is the only one. No answer, a time-out, 429, 502, 503
-//! and 504 are worth a retry, after `Retry-After` if the collector names it (30 seconds at most). A
-//! request that is too large (413) is sent in halves. Everything else is final: counted, with the
-//! collector's own words. So is what a collector reports as partial success. Headers are secret: they
-//! appear in no message, not even if the collector repeats them.
+//! The exporters' own retry is off: only the worker retries.
+//!
+//! - No answer, a time-out, and the statuses 429, 502, 503 and 504 are retried, after the collector's
+//!   `Retry-After` (30 seconds at most).
+//! - A request that is too large (413) is sent again in halves.
+//! - Every other error is final. It is counted and reported with the collector's message, as are the
+//!   items that a collector rejects in a partial success.
+//!
+//! Header values are secret. They appear in no message, not even if the collector repeats them.
 
-mod client;
 mod config;
 mod convert;
-mod error;
-mod exporter;
+mod http_client;
 mod log;
 mod metric;
-mod requests;
+mod request_plan;
 mod resource;
+mod response;
+mod sink;
 mod trace;
 
-pub use self::log::LOG;
-pub use self::metric::METRIC;
-pub use self::trace::TRACE;
+use telemetry_core::SinkEntry;
 
-use telemetry_core::{OptionError, SinkError};
+/// The sink `otel_trace`.
+pub static TRACE: SinkEntry = SinkEntry {
+    name: "otel_trace",
+    summary: "sends finished spans to an OpenTelemetry collector (OTLP over HTTP)",
+    keys: config::KEYS,
+    build: |context| Box::pin(async { sink::build::<trace::TraceExporter>(context) }),
+};
 
-fn process_variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
+/// The sink `otel_metric`.
+pub static METRIC: SinkEntry = SinkEntry {
+    name: "otel_metric",
+    summary: "sends metrics to an OpenTelemetry collector (OTLP over HTTP)",
+    keys: config::METRIC_KEYS,
+    build: |context| Box::pin(async { metric::build(context) }),
+};
 
-fn unusable_options(error: OptionError) -> SinkError {
-    SinkError::close("an option can't be used").source(error)
-}
+/// The sink `otel_log`.
+pub static LOG: SinkEntry = SinkEntry {
+    name: "otel_log",
+    summary: "sends logs to an OpenTelemetry collector (OTLP over HTTP)",
+    keys: config::KEYS,
+    build: |context| Box::pin(async { sink::build::<log::LogExporter>(context) }),
+};
 
-fn no_exporter(error: opentelemetry_otlp::ExporterBuildError) -> SinkError {
-    SinkError::close("can't set up the exporter").source(error)
-}
+telemetry_core::register_sink!(TRACE);
+telemetry_core::register_sink!(METRIC);
+telemetry_core::register_sink!(LOG);

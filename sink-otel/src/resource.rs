@@ -1,4 +1,4 @@
-//! Who sends: the resource of this process, and of services whose signals only pass through it.
+//! The OpenTelemetry resources of this process and of services whose signals it forwards.
 
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
@@ -6,15 +6,17 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 
 const SERVICE_NAME: &str = "service.name";
 
-/// The resources of this process and of others.
+/// Returns the resource of each service.
 #[derive(Clone, Debug)]
 pub(crate) struct Resources {
     own: Resource,
 }
 
 impl Resources {
-    /// `service_name` wins over the attribute `service.name`; without either it is `unknown_service:`
-    /// and the program's name, as OpenTelemetry says.
+    /// Creates the resource of this process from its `service_name` and resource attributes.
+    ///
+    /// `service_name` wins over the attribute `service.name`. Without either, the name is
+    /// `unknown_service:` and the program's name, as OpenTelemetry requires.
     pub(crate) fn new(service_name: &str, attributes: &[(String, String)]) -> Self {
         let given = service_name.trim_matches(|c: char| c.is_whitespace() || c == '\u{200b}');
         let attribute =
@@ -33,7 +35,7 @@ impl Resources {
         Self { own }
     }
 
-    /// The resource of a service: `None` is this process. Of another only its name is known here.
+    /// Returns the resource of a service; `None` is this process. Only the name of another service is known.
     pub(crate) fn of(&self, service: Option<&str>) -> Resource {
         match service {
             None => self.own.clone(),

@@ -1,8 +1,8 @@
-//! Which sinks this build has. The one file that knows the crate's features.
+//! The sinks of this build. Only this file depends on the crate's features.
 
 use telemetry_core::{Registry, RegistryError, SinkEntry};
 
-/// The sinks of the enabled features. Naming them here is what links their crates.
+/// The sinks of the enabled features. Their crates are linked because they are named here.
 const BUILTIN: &[&SinkEntry] = &[
     #[cfg(feature = "console")]
     &sink_console::ENTRY,
@@ -16,42 +16,42 @@ const BUILTIN: &[&SinkEntry] = &[
     &sink_otel::LOG,
 ];
 
-/// A sink that this build could have had.
+/// A built-in sink whose feature is disabled.
 #[derive(Debug)]
-pub(crate) struct Absent {
+pub(crate) struct AbsentSink {
     /// Its name in the configuration.
     pub name: &'static str,
-    /// The feature that is off.
+    /// The disabled feature.
     pub feature: &'static str,
-    /// Its flat key; every Llama Stack configuration holds it, whatever the build.
+    /// Its flat key. Llama Stack's configurations contain it, so it is accepted in every build.
     pub flat: Option<&'static str>,
 }
 
-/// The sinks of the features that are off.
-pub(crate) const ABSENT: &[Absent] = &[
+/// The sinks of the disabled features.
+pub(crate) const ABSENT_SINKS: &[AbsentSink] = &[
     #[cfg(not(feature = "console"))]
-    Absent { name: "console", feature: "console", flat: None },
+    AbsentSink { name: "console", feature: "console", flat: None },
     #[cfg(not(feature = "sqlite"))]
-    Absent { name: "sqlite", feature: "sqlite", flat: Some("sqlite_db_path") },
+    AbsentSink { name: "sqlite", feature: "sqlite", flat: Some("sqlite_db_path") },
     #[cfg(not(feature = "otel"))]
-    Absent { name: "otel_trace", feature: "otel", flat: Some("otel_exporter_otlp_endpoint") },
+    AbsentSink { name: "otel_trace", feature: "otel", flat: Some("otel_exporter_otlp_endpoint") },
     #[cfg(not(feature = "otel"))]
-    Absent { name: "otel_metric", feature: "otel", flat: Some("otel_exporter_otlp_endpoint") },
+    AbsentSink { name: "otel_metric", feature: "otel", flat: Some("otel_exporter_otlp_endpoint") },
     #[cfg(not(feature = "otel"))]
-    Absent { name: "otel_log", feature: "otel", flat: Some("otel_exporter_otlp_endpoint") },
+    AbsentSink { name: "otel_log", feature: "otel", flat: Some("otel_exporter_otlp_endpoint") },
 ];
 
-/// The built-in sink of this name whose feature is off.
-pub(crate) fn absent(name: &str) -> Option<&'static Absent> {
-    ABSENT.iter().find(|absent| absent.name == name)
+/// Returns the built-in sink of this name if its feature is disabled.
+pub(crate) fn absent_sink(name: &str) -> Option<&'static AbsentSink> {
+    ABSENT_SINKS.iter().find(|absent| absent.name == name)
 }
 
-/// All sinks this program has: those of the enabled features, and every sink that a linked crate
-/// announces with [`telemetry_core::register_sink!`].
+/// Returns all sinks of this program: those of the enabled features, and those that linked crates
+/// register with [`telemetry_core::register_sink!`].
 ///
 /// # Errors
 ///
-/// [`RegistryError`] when two different sinks have one name.
+/// [`RegistryError`] if two different sinks have the same name.
 pub fn registry() -> Result<Registry, RegistryError> {
     Registry::linked(BUILTIN)
 }

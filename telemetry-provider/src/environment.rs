@@ -1,20 +1,20 @@
-//! Where variables come from: the process, or a map.
+//! Environment variables, of the process or of a map.
 
 use std::collections::BTreeMap;
 
-/// Gives the environment's variables. [`ProcessEnvironment`] in programs, [`Variables`] in tests.
+/// Looks up environment variables: [`ProcessEnvironment`] in programs, [`Variables`] in tests.
 pub trait Environment {
-    /// The value of `name`; `None` when it is not set.
+    /// Returns the value of `name`, or `None` if it is not set.
     ///
     /// # Errors
     ///
-    /// [`NotUnicode`] when the value can't be text.
+    /// [`NotUnicode`] if the value is not valid Unicode.
     fn variable(&self, name: &str) -> Result<Option<String>, NotUnicode>;
 }
 
 /// A variable whose value is not valid Unicode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("its value is not valid Unicode")]
+#[error("the value is not valid Unicode")]
 pub struct NotUnicode;
 
 /// The environment of this process.
@@ -23,7 +23,7 @@ pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn variable(&self, name: &str) -> Result<Option<String>, NotUnicode> {
-        // Such names can't be set, and asking for them is undefined on some systems.
+        // These names can't be set, and on some systems looking them up is undefined behavior.
         if name.is_empty() || name.contains(['=', '\0']) {
             return Ok(None);
         }
@@ -35,7 +35,7 @@ impl Environment for ProcessEnvironment {
     }
 }
 
-/// Variables of a map. The default has none.
+/// Variables in a map. The default is empty.
 ///
 /// ```
 /// use telemetry_provider::{Environment, Variables};
@@ -47,7 +47,7 @@ impl Environment for ProcessEnvironment {
 #[derive(Clone, Default)]
 pub struct Variables(BTreeMap<String, String>);
 
-/// Shows the names only: a value may be secret.
+/// Shows only the names, since a value may be secret.
 impl std::fmt::Debug for Variables {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn impossible_names_are_not_set() {
+    fn a_variable_with_an_invalid_name_is_not_set() {
         for name in ["", "A=B", "A\0B"] {
             assert_eq!(ProcessEnvironment.variable(name), Ok(None));
         }

@@ -1,48 +1,13 @@
-//! What can be wrong with a configuration, and why a provider did not start.
+//! The errors of this crate.
 
-use std::fmt;
 use std::path::PathBuf;
 
-use telemetry_core::{Location, RegistryError};
+use telemetry_core::RegistryError;
 use telemetry_pipeline::StartError;
 
-/// One thing that is wrong with a configuration: where, what, and the way out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Problem {
-    /// Where it is. The path is empty when the text is no YAML, and for a variable of the environment.
-    pub location: Location,
-    /// What is wrong.
-    pub message: String,
-    /// The line with a caret under the column, unless it may hold a secret.
-    pub excerpt: Option<String>,
-}
+use crate::problem::Problem;
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Location { path, line, column, variable } = &self.location;
-        f.write_str(path)?;
-        if let (Some(line), Some(column)) = (line, column) {
-            if path.is_empty() {
-                write!(f, "line {line}, column {column}")?;
-            } else {
-                write!(f, " (line {line}, column {column})")?;
-            }
-        }
-        match variable {
-            Some(variable) if path.is_empty() => write!(f, "${variable}")?,
-            Some(variable) => write!(f, " (from ${variable})")?,
-            None => {}
-        }
-        write!(f, ": {}", self.message)?;
-        match &self.excerpt {
-            Some(excerpt) => write!(f, "\n{excerpt}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Why there is no configuration.
+/// A configuration that can't be read or is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -51,22 +16,22 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// The configuration is wrong; all that could be found in one reading.
-    #[error("{}", listing(file.as_ref(), problems))]
+    /// The configuration is invalid.
+    #[error("{}", list_problems(file.as_ref(), problems))]
     Invalid {
-        /// The file, if it came from one.
+        /// The file, if the configuration comes from one.
         file: Option<PathBuf>,
-        /// What is wrong, in the order of the document; at least one.
+        /// All problems, in the order of the document. At least one.
         problems: Vec<Problem>,
     },
 }
 
 impl ConfigError {
-    /// What is wrong with the configuration; nothing when it could not be read.
+    /// Returns the problems of the configuration. Empty if the file could not be read.
     pub fn problems(&self) -> &[Problem] {
         match self {
             Self::Invalid { problems, .. } => problems,
@@ -75,7 +40,7 @@ impl ConfigError {
     }
 }
 
-fn listing(file: Option<&PathBuf>, problems: &[Problem]) -> String {
+fn list_problems(file: Option<&PathBuf>, problems: &[Problem]) -> String {
     let name = file.map_or("configuration".to_owned(), |file| file.display().to_string());
     match problems {
         [problem] => format!("{name}: {problem}"),
@@ -89,17 +54,17 @@ fn listing(file: Option<&PathBuf>, problems: &[Problem]) -> String {
     }
 }
 
-/// Why a provider did not start.
+/// A provider that did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProviderError {
-    /// Two linked sinks have one name.
+    /// Two linked sinks have the same name.
     #[error(transparent)]
     Registry(#[from] RegistryError),
-    /// The configuration is unusable.
+    /// The configuration can't be read or is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Sinks did not start.
+    /// Sinks, or the pipeline, did not start.
     #[error(transparent)]
     Start(#[from] StartError),
 }

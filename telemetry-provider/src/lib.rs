@@ -1,6 +1,8 @@
-//! YAML in, running telemetry out: Llama Stack's `inline::meta-reference` provider.
+//! Reads a YAML configuration and starts telemetry from it, as Llama Stack's provider
+//! `inline::meta-reference` does.
 //!
-//! A server adds this crate, chooses sinks with Cargo features, loads its `run.yaml`, and logs:
+//! A program depends on this crate, chooses sinks with Cargo features, and starts a [`Provider`] from its
+//! `run.yaml`. It then logs through the provider's handle, which is cheap to clone:
 //!
 #![cfg_attr(feature = "sqlite", doc = "```")]
 #![cfg_attr(not(feature = "sqlite"), doc = "```no_run")]
@@ -28,7 +30,7 @@
 //! std::fs::write(&path, run_yaml)?;
 //!
 //! let provider = Provider::from_file(&path)?;
-//! let telemetry = provider.telemetry(); // clone it into whatever logs
+//! let telemetry = provider.telemetry();
 //! {
 //!     let span = telemetry.span("chat", attrs! { "model_id" => "llama-3.2-3b" });
 //!     span.log(Severity::Info, "prompt received");
@@ -39,31 +41,57 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What is read
+//! # The configuration
 //!
-//! A whole `run.yaml`, of which only `providers.telemetry` is interpreted, or a document with just the
-//! list `telemetry:`. Every value may hold `${env.NAME}`, `${env.NAME:=default}` or
-//! `${env.NAME:+value}`. A key of the file wins over the environment, the environment over the default.
+//! The file is either a whole `run.yaml`, of which only the list `providers.telemetry` is read, or a
+//! document with only the list `telemetry:`. Every value may contain `${env.NAME}`,
+//! `${env.NAME:=default}` or `${env.NAME:+value}`. A key of the file wins over the environment, and the
+//! environment wins over the default.
 //!
 //! | Key of `config` | Variable | Default |
 //! |---|---|---|
 //! | `service_name` | `OTEL_SERVICE_NAME` | empty |
-//! | `sinks`, a list or one text with commas | `TELEMETRY_SINKS` | `console,sqlite`, as far as built in |
+//! | `sinks`, a list or a text with commas | `TELEMETRY_SINKS` | those of `console,sqlite` that are built in |
 //! | `sqlite_db_path` | `SQLITE_STORE_DIR` | `~/.llama/runtime/trace_store.db` |
 //! | `otel_exporter_otlp_endpoint` | `OTEL_EXPORTER_OTLP_ENDPOINT` | `http://localhost:4318` |
-//! | a map named after a sink | what the sink says | |
+//! | a map with the name of a sink | see the sink | see the sink |
 //! | `pipeline`, a map | | [`PipelineConfig::KEYS`](telemetry_pipeline::PipelineConfig::KEYS) |
 //!
-//! Nothing is guessed: an unknown key, a value of the wrong type or a variable that is not set is an
-//! error with its line, and all errors of a file are reported together. Lines that may hold a secret
-//! are not shown.
+//! [`Config`] is the result. A program that starts without a file, or that adds a redaction hook, creates
+//! one and passes it to [`Provider::start`].
 //!
-//! # Sinks of your own
+//! # Errors
 //!
-//! A sink lives in a crate of its own, which exports a
-//! [`SinkEntry`](telemetry_core::SinkEntry) and announces it with
-//! [`register_sink!`](telemetry_core::register_sink). The linker drops crates that nobody names, so
-//! the program names it once with [`link_sinks!`]; from then on the YAML can choose it.
+//! An unknown key, a value of the wrong type and a variable that is not set are errors. All errors of a
+//! file are reported together, each with its line. Lines that may contain a secret are not shown.
+//!
+//! ```
+//! use telemetry_provider::{Config, Variables, registry};
+//!
+//! let text = "
+//! telemetry:
+//! - provider_id: meta-reference
+//!   provider_type: inline::meta-reference
+//!   config:
+//!     sinks: []
+//!     servce_name: my-server";
+//! let error = Config::from_yaml(text, &registry()?, &Variables::default()).unwrap_err();
+//! assert_eq!(
+//!     error.to_string(),
+//!     "configuration: telemetry[0].config.servce_name (line 7, column 5): \
+//!      unknown key `servce_name`; did you mean `service_name`?
+//!   7 |     servce_name: my-server
+//!     |     ^"
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Your own sinks
+//!
+//! A sink is a crate that exports a [`SinkEntry`](telemetry_core::SinkEntry) and registers it with
+//! [`register_sink!`](telemetry_core::register_sink). The linker drops a crate that the program does not
+//! use, so the program names it once with [`link_sinks!`]. The configuration can then choose the sink by
+//! its name.
 //!
 //! # Crate features
 //!
@@ -74,33 +102,33 @@
 //! | `otel` | no | `otel_trace`, `otel_metric`, `otel_log` |
 //! | `all` | no | all of these |
 
-// A sink crate that is enabled and not named would silently not be linked.
+// An enabled sink crate that `builtin.rs` does not name would silently not be linked.
 #![cfg_attr(not(test), warn(unused_crate_dependencies))]
 
 mod builtin;
 mod config;
 mod environment;
 mod error;
-mod excerpt;
+mod expand;
+mod problem;
 mod provider;
-mod resolver;
-mod substitution;
-mod suggestion;
+mod value_reader;
 mod yaml;
 
 pub use builtin::registry;
 pub use config::{Config, ConfigReader, SinkChoice};
 pub use environment::{Environment, NotUnicode, ProcessEnvironment, Variables};
-pub use error::{ConfigError, Problem, ProviderError};
+pub use error::{ConfigError, ProviderError};
+pub use problem::Problem;
 pub use provider::Provider;
 
-/// Links crates whose sinks the program wants to choose by name.
+/// Links crates with sinks, so that a configuration can choose these sinks by name.
 ///
-/// A dependency that is only listed in `Cargo.toml` and never named is not linked, and its sinks don't
-/// exist for the program. This names it.
+/// A dependency that is only listed in `Cargo.toml` and not used in code is not linked, and its sinks are
+/// then unknown to the program.
 ///
 /// ```
-/// // In the program: telemetry_provider::link_sinks!(acme_sink, other_sink);
+/// // A program would write `telemetry_provider::link_sinks!(acme_sink, other_sink);`.
 /// telemetry_provider::link_sinks!(telemetry_core);
 /// ```
 #[macro_export]

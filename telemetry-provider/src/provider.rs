@@ -1,4 +1,4 @@
-//! A running provider.
+//! Starts and stops a provider.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,9 +6,11 @@ use std::time::Duration;
 use telemetry_core::{SinkContext, Text};
 use telemetry_pipeline::{Pipeline, PipelineConfig, ShutdownReport, SinkSpec, Telemetry};
 
-use crate::{Config, ProviderError, registry};
+use crate::builtin::registry;
+use crate::config::Config;
+use crate::error::ProviderError;
 
-/// A running provider: owns the pipeline and its threads. Dropping it shuts it down.
+/// A running provider, which owns the pipeline and its threads. Dropping it shuts it down.
 #[derive(Debug)]
 pub struct Provider {
     pipeline: Pipeline,
@@ -16,12 +18,11 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Starts every chosen sink and returns when all are ready. Blocking, for as long as the slowest
-    /// sink takes, a minute at most.
+    /// Starts every chosen sink. Blocks until all sinks are ready, a minute at most.
     ///
     /// # Errors
     ///
-    /// [`ProviderError::Start`] with every sink that failed; none is left running.
+    /// [`ProviderError::Start`] with every sink that failed. No sink is left running.
     pub fn start(config: Config) -> Result<Self, ProviderError> {
         for warning in config.warnings() {
             tracing::warn!(target: "telemetry_provider", "{warning}");
@@ -30,7 +31,7 @@ impl Provider {
         let (service_name, sinks, pipeline) = config.into_parts();
         let pipeline = PipelineConfig {
             service_name: Text::Owned(service_name),
-            // Of this start: a configuration may be started more than once.
+            // A new run, since the same configuration may be started more than once.
             run: PipelineConfig::default().run,
             ..pipeline
         };
@@ -47,16 +48,17 @@ impl Provider {
         Ok(Self { pipeline, telemetry })
     }
 
-    /// Reads a file as [`Config::from_file`] does, and starts what it says with the linked sinks.
+    /// Reads a file as [`Config::from_file`] does and starts it with the linked sinks.
     ///
     /// # Errors
     ///
-    /// [`ProviderError`]: two sinks of one name, an unusable configuration, or sinks that did not start.
+    /// [`ProviderError`] if two sinks have the same name, if the configuration can't be read or is invalid,
+    /// or if sinks did not start.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ProviderError> {
         Self::start(Config::from_file(path.as_ref(), &registry()?)?)
     }
 
-    /// Starts what the environment says, as [`Config::from_environment`] does.
+    /// Reads the environment as [`Config::from_environment`] does and starts it with the linked sinks.
     ///
     /// # Errors
     ///
@@ -65,13 +67,13 @@ impl Provider {
         Self::start(Config::from_environment(&registry()?)?)
     }
 
-    /// The door for instrumented code. Of a configuration that enables no provider, one that is shut.
+    /// Returns the handle for instrumented code. It is disabled if the configuration enables no provider.
     pub fn telemetry(&self) -> Telemetry {
         self.telemetry.clone()
     }
 
-    /// Closes the door, delivers what was accepted, flushes and closes all sinks, and returns after
-    /// `within` at the latest. Blocking.
+    /// Stops accepting events, delivers the accepted ones, then flushes and closes all sinks. Blocks until
+    /// this is done, `within` at most.
     pub fn shutdown(self, within: Duration) -> ShutdownReport {
         self.pipeline.shutdown(within)
     }

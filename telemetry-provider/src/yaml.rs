@@ -1,4 +1,4 @@
-//! YAML into a tree whose every node knows its line and column.
+//! Parses YAML into a tree of nodes with their lines and columns.
 
 use std::fmt;
 
@@ -8,15 +8,13 @@ use serde_saphyr::{NonFiniteFloatPolicy, Spanned, UserMessageFormatter};
 /// A value of the document.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
-    /// What it is.
     pub value: Value,
-    /// Where it stands.
     pub position: Position,
-    /// An unquoted scalar as it was written: `1.10` is the number 1.1, but may be meant as a text.
+    /// The source text of an unquoted scalar: `1.10` is the number 1.1, but may be meant as text.
     pub written: Option<String>,
 }
 
-/// What a node is.
+/// The value of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -28,29 +26,29 @@ pub(crate) enum Value {
     Map(Vec<(Name, Node)>),
 }
 
-/// The key of an entry of a map.
+/// A key of a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
     pub text: String,
     pub position: Position,
 }
 
-/// A place in the document; both count from 1.
+/// A place in the document. Lines and columns count from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Position {
     pub line: u32,
     pub column: u32,
 }
 
-/// Why the text is no YAML, and where.
+/// A text that is not valid YAML.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Malformed {
+pub(crate) struct YamlError {
     pub message: String,
     pub position: Option<Position>,
 }
 
 impl Value {
-    /// What the value is, for messages.
+    /// Returns the name of the value's type, for messages.
     pub(crate) const fn type_name(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -65,7 +63,7 @@ impl Value {
 }
 
 impl Node {
-    /// The value of `key`, if this is a map that has it.
+    /// Returns the value of `key` if the node is a map that contains it.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|(name, _)| name.text == key).map(|(_, node)| node),
@@ -74,11 +72,11 @@ impl Node {
     }
 }
 
-/// Reads one document. Depth, size and aliases are bounded by the reader's own budget.
-pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
+/// Parses one document. The parser limits depth, size and aliases.
+pub(crate) fn parse(text: &str) -> Result<Node, YamlError> {
     let options = serde_saphyr::options! {
         with_snippet: false,
-        // The rest of a run.yaml may hold what it likes.
+        // Parts of a run.yaml that are not ours may contain such numbers.
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         ignore_binary_tag_for_string: true,
         leading_zero_numbers_as_strings: true,
@@ -88,11 +86,11 @@ pub(crate) fn parse(text: &str) -> Result<Node, Malformed> {
         Err(error) => {
             let position = error.location().map(position).filter(|position| position.line > 0);
             let mut message = error.render_with_formatter(&UserMessageFormatter);
-            // The place is shown by whoever shows the message.
+            // The position is returned beside the message.
             if let Some(end) = message.rfind(" at line ") {
                 message.truncate(end);
             }
-            Err(Malformed { message, position })
+            Err(YamlError { message, position })
         }
     }
 }
@@ -102,7 +100,7 @@ fn position(location: serde_saphyr::Location) -> Position {
     Position { line: number(location.line()), column: number(location.column()) }
 }
 
-/// What the reader gives, before places and source texts are added.
+/// The parser's output, before positions and source texts are added.
 enum Tree {
     Null,
     Flag(bool),
@@ -115,7 +113,7 @@ enum Tree {
 
 fn node(tree: Spanned<Tree>, source: &str) -> Node {
     let written = match &tree.value {
-        Tree::Flag(_) | Tree::Integer(_) | Tree::Float(_) => source_of(tree.defined, source),
+        Tree::Flag(_) | Tree::Integer(_) | Tree::Float(_) => source_text(tree.defined, source),
         Tree::Null | Tree::Text(_) | Tree::List(_) | Tree::Map(_) => None,
     };
     let value = match tree.value {
@@ -135,7 +133,7 @@ fn node(tree: Spanned<Tree>, source: &str) -> Node {
     Node { value, position: position(tree.referenced), written }
 }
 
-fn source_of(location: serde_saphyr::Location, source: &str) -> Option<String> {
+fn source_text(location: serde_saphyr::Location, source: &str) -> Option<String> {
     let span = location.span();
     let start = usize::try_from(span.byte_offset()?).ok()?;
     let length = usize::try_from(span.byte_len()?).ok()?;
@@ -150,7 +148,7 @@ impl<'de> Deserialize<'de> for Tree {
 
 struct TreeVisitor;
 
-#[expect(clippy::cast_precision_loss, reason = "beyond i64 a number is only ever refused or taken as text")]
+#[expect(clippy::cast_precision_loss, reason = "a number beyond i64 is either an error or read as text")]
 impl<'de> Visitor<'de> for TreeVisitor {
     type Value = Tree;
 
@@ -220,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_node_knows_its_place() {
+    fn every_node_has_its_position() {
         let root = parse("a:\n  b: [x, ' y']\n").unwrap();
         let Value::List(items) = &root.get("a").unwrap().get("b").unwrap().value else { panic!("no list") };
         let places: Vec<_> = items.iter().map(|item| (item.value.clone(), item.position)).collect();
@@ -234,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_keep_their_spelling() {
+    fn scalars_keep_their_source_text() {
         for (text, value, written) in [
             ("1.10", Value::Float(1.1), Some("1.10")),
             ("0x1F", Value::Integer(31), Some("0x1F")),
@@ -251,14 +249,14 @@ mod tests {
     }
 
     #[test]
-    fn aliases_keep_the_spelling_of_their_anchor() {
+    fn aliases_keep_the_source_text_of_their_anchor() {
         let root = parse("a: &version 1.10\nb: *version\n").unwrap();
         assert_eq!(root.get("b").unwrap().written.as_deref(), Some("1.10"));
         assert_eq!(root.get("b").unwrap().position, Position { line: 2, column: 4 });
     }
 
     #[test]
-    fn malformed_text_says_where() {
+    fn invalid_yaml_is_an_error_with_its_position() {
         for (text, message, place) in [
             ("a: [1, 2\n", "unclosed bracket '['", (1, 4)),
             ("a: 1\nb: 2\na: 3\n", "duplicate mapping key `a` is not allowed here", (3, 1)),
@@ -272,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_bomb_is_refused() {
+    fn an_alias_bomb_is_rejected() {
         let level = |n: u32| format!("a{n}: &a{n} [*a{0}, *a{0}, *a{0}, *a{0}]\n", n - 1);
         let text: String = std::iter::once("a0: &a0 [x]\n".to_owned()).chain((1..30).map(level)).collect();
         assert!(parse(&text).is_err());

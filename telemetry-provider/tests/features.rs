@@ -1,9 +1,9 @@
-//! Which sinks each combination of features has, and what the others' names say.
+//! The sinks of each combination of features, and the messages about the others.
 
 use telemetry_core::Registry;
 use telemetry_provider::{Config, Variables, registry};
 
-/// Each built-in sink and the feature that brings it.
+/// Each built-in sink, its feature, and whether the feature is enabled.
 const SINKS: [(&str, &str, bool); 5] = [
     ("console", "console", cfg!(feature = "console")),
     ("otel_log", "otel", cfg!(feature = "otel")),
@@ -23,13 +23,13 @@ fn home() -> Variables {
 }
 
 #[test]
-fn a_build_has_just_the_sinks_of_its_features() {
+fn a_build_has_exactly_the_sinks_of_its_features() {
     let expected: Vec<&str> = SINKS.iter().filter(|(.., on)| *on).map(|(name, ..)| *name).collect();
     assert_eq!(registry().unwrap().names().collect::<Vec<_>>(), expected);
 }
 
 #[test]
-fn a_sink_whose_feature_is_off_names_the_feature() {
+fn the_error_for_an_absent_sink_names_its_feature() {
     let registry = registry().unwrap();
     for (name, feature, on) in SINKS {
         let config = Config::from_yaml(&document(name), &registry, &home());
@@ -46,7 +46,7 @@ fn a_sink_whose_feature_is_off_names_the_feature() {
 }
 
 #[test]
-fn the_stock_configuration_is_understood_by_every_build_that_has_a_default_sink() {
+fn every_build_with_a_default_sink_accepts_the_standard_configuration() {
     let text = "
 telemetry:
 - provider_id: meta-reference
@@ -75,7 +75,7 @@ telemetry:
 }
 
 #[test]
-fn options_of_a_sink_whose_feature_is_off_are_left_with_a_warning() {
+fn options_of_an_absent_sink_are_ignored_with_a_warning() {
     let registry = Registry::linked(&[]).unwrap();
     for (name, ..) in SINKS.iter().filter(|(.., on)| !on) {
         let text = format!(
@@ -83,7 +83,9 @@ fn options_of_a_sink_whose_feature_is_off_are_left_with_a_warning() {
         );
         let config = Config::from_yaml(&text, &registry, &home()).unwrap();
         assert!(
-            config.warnings().contains(&format!("`{name}` is not in this build: its options are ignored"))
+            config
+                .warnings()
+                .contains(&format!("sink `{name}` is not in this build; its options are ignored"))
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What `pipeline:` says of sampling and content is what happens.
+//! The options of `pipeline:` about sampling and content take effect.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use telemetry_pipeline::{Verdict, random_span_id, random_trace_id};
 use telemetry_provider::{Config, Provider, Variables};
 use telemetry_testkit::{CaptureSink, READY_MADE, ready_made};
 
-/// Starts what these pipeline settings say before a sink that captures, runs `code`, and gives what was
-/// delivered and the ledger as JSON.
+/// Starts a provider with these pipeline settings and a sink that captures, and runs `code`. Returns the
+/// delivered signals, and the ledger as JSON.
 fn run(pipeline: &str, code: impl FnOnce(&Provider)) -> (Vec<Signal>, serde_json::Value) {
     run_with(pipeline, |config| config, code)
 }
@@ -41,7 +41,7 @@ fn ended(signals: &[Signal]) -> Vec<(String, Attributes)> {
 }
 
 #[test]
-fn sample_ratio_keeps_its_share_and_every_failed_span() {
+fn sample_ratio_keeps_a_share_of_the_spans_and_every_failed_span() {
     const SPANS: usize = 1_000;
     let (signals, ledger) = run("sample_ratio: 0.25", |provider| {
         for number in 0..SPANS {
@@ -88,9 +88,9 @@ fn content_is_dropped_masked_or_captured() {
 }
 
 #[test]
-fn the_hook_sees_what_content_leaves() {
+fn the_hook_is_called_after_content_is_removed() {
     let hook = |key: &str, _: &telemetry_core::Value| {
-        assert_ne!(key, "input", "content is gone before");
+        assert_ne!(key, "input", "content is removed before");
         if key == "user.email" { Verdict::Drop } else { Verdict::Keep }
     };
     let (signals, ledger) = run_with(
@@ -106,7 +106,7 @@ fn the_hook_sees_what_content_leaves() {
 }
 
 #[test]
-fn what_others_submit_stays_as_it_was_sent() {
+fn submitted_events_are_not_redacted() {
     let (trace, span): (TraceId, _) = (random_trace_id(), random_span_id());
     let attributes = attrs! { "input" => "tell me", "__args__" => "{}" };
     let (signals, _) = run("", |provider| {
@@ -120,7 +120,7 @@ fn what_others_submit_stays_as_it_was_sent() {
 }
 
 #[test]
-fn values_that_make_no_sense_are_errors_with_their_place() {
+fn invalid_values_are_errors_with_their_line() {
     let registry = Registry::from_entries([&READY_MADE]).unwrap();
     for (pipeline, expected) in [
         ("sample_ratio: 1.5", "1.5 is no share: give a number from 0 (failed spans alone) to 1 (all)"),

@@ -1,4 +1,4 @@
-//! A provider from its file to its end, with the real store.
+//! A provider from its file to its shutdown, with the real store.
 #![cfg(feature = "sqlite")]
 
 use std::path::Path;
@@ -20,7 +20,7 @@ fn write(folder: &Path, config: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn what_the_file_says_is_started_and_what_is_logged_is_stored() {
+fn the_configured_sink_is_started_and_stores_what_is_logged() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("new folder/traces.db");
     let path = write(
@@ -50,7 +50,7 @@ fn a_sink_that_does_not_start_is_named() {
 }
 
 #[test]
-fn a_configuration_that_disables_telemetry_starts_a_shut_door() {
+fn a_configuration_without_providers_starts_a_disabled_handle() {
     let registry = telemetry_provider::registry().unwrap();
     let config = Config::from_yaml("telemetry: []", &registry, &Variables::default()).unwrap();
     let provider = Provider::start(config).unwrap();
@@ -59,7 +59,7 @@ fn a_configuration_that_disables_telemetry_starts_a_shut_door() {
 }
 
 #[test]
-fn a_foreign_sink_of_a_built_in_name_is_refused() {
+fn another_sink_with_the_name_of_a_built_in_one_is_an_error() {
     static SQLITE: SinkEntry = SinkEntry {
         name: "sqlite",
         summary: "another",

@@ -1,43 +1,42 @@
-//! Where requests go.
+//! The URL that a sink sends its requests to.
 
 use std::fmt;
 
 use http::Uri;
 use telemetry_core::{OptionError, Options};
 
-use crate::config::SignalKind;
-use crate::config::environment::Variables;
+use crate::config::environment::{SignalKind, Variables};
 
 const DEFAULT: &str = "http://localhost:4318";
 
-/// The whole URL of one signal's requests. `Display` and `Debug` leave out a user name and password.
+/// The full URL of one signal's requests. `Display` and `Debug` leave out the user name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint(Uri);
 
 impl Endpoint {
-    /// The option, else the signal's variable as it is, else the variable for all signals as a base URL.
+    /// Reads the endpoint: the option as a base URL, else the signal's variable as a full URL, else the
+    /// variable for all signals as a base URL, else the default.
     pub(crate) fn read(
         options: &Options,
         variables: Variables<'_>,
         signal: SignalKind,
     ) -> Result<Self, OptionError> {
         if let Some(base) = options.text("endpoint")? {
-            return Self::under(&base, signal).map_err(|message| options.error("endpoint", message));
+            return Self::from_base(&base, signal).map_err(|message| options.error("endpoint", message));
         }
         if let Some(variable) = variables.of_signal("ENDPOINT") {
             return Self::parse(variable.value.trim()).map_err(|message| variable.error("endpoint", message));
         }
         match variables.of_all("ENDPOINT") {
-            Some(variable) => {
-                Self::under(&variable.value, signal).map_err(|message| variable.error("endpoint", message))
-            }
-            None => Self::under(DEFAULT, signal).map_err(|message| options.error("endpoint", message)),
+            Some(variable) => Self::from_base(&variable.value, signal)
+                .map_err(|message| variable.error("endpoint", message)),
+            None => Self::from_base(DEFAULT, signal).map_err(|message| options.error("endpoint", message)),
         }
     }
 
-    /// The signal's URL under a base URL. A base that ends with a signal's path was meant as one
-    /// without it: one endpoint serves all three sinks.
-    fn under(base: &str, signal: SignalKind) -> Result<Self, String> {
+    /// Appends the signal's path to a base URL. Removes the path of any signal from the base first, since one
+    /// endpoint serves all three sinks.
+    fn from_base(base: &str, signal: SignalKind) -> Result<Self, String> {
         let mut base = base.trim().trim_end_matches('/');
         for known in [SignalKind::Traces, SignalKind::Metrics, SignalKind::Logs] {
             base = base.strip_suffix(known.path()).unwrap_or(base);
@@ -48,7 +47,7 @@ impl Endpoint {
 
     fn parse(url: &str) -> Result<Self, String> {
         const FORM: &str = "expected a URL like `http://localhost:4318`";
-        // The URL may hold a password, so it is not repeated.
+        // The message does not repeat the URL, which may contain a password.
         let uri: Uri = url.parse().map_err(|error| format!("{FORM}: {error}"))?;
         match (uri.scheme_str(), uri.host()) {
             (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(Self(uri)),
@@ -56,7 +55,7 @@ impl Endpoint {
         }
     }
 
-    /// The URL with all that was given.
+    /// Returns the URL with user name and password.
     pub(crate) fn full_url(&self) -> String {
         self.0.to_string()
     }

@@ -1,22 +1,59 @@
-//! OpenTelemetry's variables, read through a function so that tests need no process environment.
+//! OpenTelemetry's environment variables of each signal.
+//!
+//! They are read through a function, so that tests need not change the environment of the process.
 
 use std::time::Duration;
 
 use telemetry_core::{Location, OptionError};
 
-use crate::config::SignalKind;
+/// The signal that a sink of this crate sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignalKind {
+    Traces,
+    Metrics,
+    Logs,
+}
 
-/// Gives the value of an environment variable.
+impl SignalKind {
+    /// Returns the sink's name.
+    pub(crate) const fn sink(self) -> &'static str {
+        match self {
+            Self::Traces => "otel_trace",
+            Self::Metrics => "otel_metric",
+            Self::Logs => "otel_log",
+        }
+    }
+
+    /// Returns the word for the signal in the names of environment variables.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Metrics => "METRICS",
+            Self::Logs => "LOGS",
+        }
+    }
+
+    /// Returns the path that is appended to a base URL.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Metrics => "/v1/metrics",
+            Self::Logs => "/v1/logs",
+        }
+    }
+}
+
+/// Looks up the value of an environment variable.
 pub(crate) type Lookup<'a> = &'a (dyn Fn(&str) -> Option<String> + Send + Sync);
 
-/// The variables that concern one signal.
+/// Reads the variables of one signal.
 #[derive(Clone, Copy)]
 pub(crate) struct Variables<'a> {
     lookup: Lookup<'a>,
     signal: SignalKind,
 }
 
-/// A variable that is set, and its value.
+/// A variable that is set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Variable {
     pub(crate) name: String,
@@ -24,23 +61,23 @@ pub(crate) struct Variable {
 }
 
 impl Variable {
-    /// Says that the value can't be used for the option `key`. The value is shown: only for what is no secret.
-    pub(crate) fn unusable(&self, key: &str, expected: &str) -> OptionError {
+    /// Returns an error about the option `key` that shows the value. Not for secrets.
+    pub(crate) fn invalid(&self, key: &str, expected: &str) -> OptionError {
         self.error(key, format!("expected {expected}, found `{}`", self.value))
     }
 
-    /// An error about the option `key`, placed at this variable.
+    /// Returns an error about the option `key` that names this variable.
     pub(crate) fn error(&self, key: &str, message: String) -> OptionError {
         let location =
             Location { path: key.to_owned(), variable: Some(self.name.clone()), ..Location::default() };
         OptionError { location, message }
     }
 
-    /// The value as milliseconds, at least one: OpenTelemetry gives its time spans so.
+    /// Parses the value as milliseconds, OpenTelemetry's unit for durations. At least 1.
     pub(crate) fn milliseconds(&self, key: &str) -> Result<Duration, OptionError> {
         match self.value.trim().parse::<u64>() {
             Ok(millis) if millis > 0 => Ok(Duration::from_millis(millis)),
-            Ok(_) | Err(_) => Err(self.unusable(key, "a whole number of milliseconds, at least 1")),
+            Ok(_) | Err(_) => Err(self.invalid(key, "a whole number of milliseconds, at least 1")),
         }
     }
 }
@@ -50,30 +87,30 @@ impl<'a> Variables<'a> {
         Self { lookup, signal }
     }
 
-    /// A variable by its name. An empty value counts as unset, as OpenTelemetry says.
+    /// Returns a variable by its name. An empty value counts as unset, as OpenTelemetry requires.
     pub(crate) fn get(self, name: &str) -> Option<Variable> {
         let value = (self.lookup)(name).filter(|value| !value.trim().is_empty())?;
         Some(Variable { name: name.to_owned(), value })
     }
 
-    /// `OTEL_EXPORTER_OTLP_<SIGNAL>_<suffix>`.
+    /// Returns `OTEL_EXPORTER_OTLP_<SIGNAL>_<suffix>`.
     pub(crate) fn of_signal(self, suffix: &str) -> Option<Variable> {
         self.get(&format!("OTEL_EXPORTER_OTLP_{}_{suffix}", self.signal.word()))
     }
 
-    /// `OTEL_EXPORTER_OTLP_<suffix>`, for all signals.
+    /// Returns `OTEL_EXPORTER_OTLP_<suffix>`, which is for all signals.
     pub(crate) fn of_all(self, suffix: &str) -> Option<Variable> {
         self.get(&format!("OTEL_EXPORTER_OTLP_{suffix}"))
     }
 
-    /// The signal's variable, else the one for all signals.
+    /// Returns the signal's variable, else the one for all signals.
     pub(crate) fn exporter(self, suffix: &str) -> Option<Variable> {
         self.of_signal(suffix).or_else(|| self.of_all(suffix))
     }
 }
 
-/// Reads `name=value,name=value` with percent-encoded values, the form of `OTEL_EXPORTER_OTLP_HEADERS`
-/// and `OTEL_RESOURCE_ATTRIBUTES`. `None` if a member is malformed.
+/// Parses `name=value,name=value` with percent-encoded values, the form of `OTEL_EXPORTER_OTLP_HEADERS`
+/// and `OTEL_RESOURCE_ATTRIBUTES`. Returns `None` if a member is malformed.
 pub(crate) fn parse_pairs(text: &str) -> Option<Vec<(String, String)>> {
     let members = text.split(',').map(str::trim).filter(|member| !member.is_empty());
     members
@@ -116,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_pairs_are_refused() {
+    fn malformed_pairs_are_rejected() {
         for text in ["novalue", "=x", "a=%2", "a=%+1", "a=%ff"] {
             assert_eq!(parse_pairs(text), None, "{text}");
         }

@@ -6,8 +6,8 @@ const fn key(name: &'static str, kind: KeyKind, default: Option<&'static str>, h
     Key { name, kind, flat: None, default, help }
 }
 
-// Where the environment has a say, the default stands in the help: given as a default it would win
-// over the environment.
+// A default given as `default` wins over the environment. Where the environment may set an option, the
+// default is therefore only part of the help text.
 const ENDPOINT: Key = Key {
     flat: Some("otel_exporter_otlp_endpoint"),
     ..key(
@@ -21,7 +21,7 @@ const PROTOCOL: Key = key(
     "protocol",
     KeyKind::Choice(&["http/protobuf"]),
     None,
-    "the one protocol spoken; says so against $OTEL_EXPORTER_OTLP_PROTOCOL",
+    "the only supported protocol; overrides $OTEL_EXPORTER_OTLP_PROTOCOL",
 );
 const HEADERS: Key = key(
     "headers",
@@ -33,13 +33,13 @@ const TIMEOUT: Key = key(
     "timeout",
     KeyKind::Duration,
     None,
-    "when a request is given up and tried again; else $OTEL_EXPORTER_OTLP_TIMEOUT (in ms), else 10s",
+    "how long to wait for an answer before trying again; else $OTEL_EXPORTER_OTLP_TIMEOUT (in ms), else 10s",
 );
 const COMPRESSION: Key = key(
     "compression",
     KeyKind::Choice(&["none", "gzip", "zstd"]),
     None,
-    "of requests; else $OTEL_EXPORTER_OTLP_COMPRESSION, else none",
+    "compression of requests; else $OTEL_EXPORTER_OTLP_COMPRESSION, else none",
 );
 const CA: Key = key(
     "ca_certificate",
@@ -63,20 +63,21 @@ const RESOURCE: Key = key(
     "resource_attributes",
     KeyKind::Map,
     None,
-    "attributes of this process, on top of $OTEL_RESOURCE_ATTRIBUTES",
+    "attributes of this process, added to those in $OTEL_RESOURCE_ATTRIBUTES",
 );
 const BATCH_SIZE: Key =
-    key("batch_size", KeyKind::Integer, Some("8192"), "signals that are gathered before they are sent");
+    key("batch_size", KeyKind::Integer, Some("8192"), "largest number of signals in a batch");
 const BATCH_AGE: Key =
     key("batch_age", KeyKind::Duration, Some("500ms"), "how long signals wait for a batch to fill");
-const REQUEST_SIZE: Key = key("request_size", KeyKind::Integer, Some("2048"), "signals per request at most");
+const REQUEST_SIZE: Key =
+    key("request_size", KeyKind::Integer, Some("2048"), "largest number of signals in a request");
 const REQUEST_BYTES: Key =
-    key("request_bytes", KeyKind::Size, Some("4MiB"), "estimated bytes per request at most, uncompressed");
+    key("request_bytes", KeyKind::Size, Some("4MiB"), "largest estimated size of a request, uncompressed");
 const QUEUE_BYTES: Key = key(
     "queue_bytes",
     KeyKind::Size,
     Some("64MiB"),
-    "payload that waits in memory while the collector is slow",
+    "largest amount of data that waits in memory while the collector is slow",
 );
 
 /// The options of `otel_trace` and `otel_log`.
@@ -99,8 +100,8 @@ pub(crate) const KEYS: &[Key] = &[
     SpoolOptions::SIZE,
 ];
 
-/// The options of `otel_metric`, which sends aggregates: so few and so small that neither requests nor
-/// memory need a limit.
+/// The options of `otel_metric`. It sends aggregates, which are so few that neither requests nor memory
+/// need a limit.
 pub(crate) const METRIC_KEYS: &[Key] = &[
     ENDPOINT,
     PROTOCOL,
@@ -121,19 +122,19 @@ pub(crate) const METRIC_KEYS: &[Key] = &[
         "temporality",
         KeyKind::Choice(&["cumulative", "delta", "lowmemory"]),
         None,
-        "of what is exported; else $OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, else cumulative",
+        "temporality of the exported sums; else $OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, else cumulative",
     ),
     key(
         "cardinality_limit",
         KeyKind::Integer,
         Some("2000"),
-        "label sets per metric; what is beyond goes to one series with `otel.metric.overflow`, counted",
+        "label sets per metric; points of further label sets go to the series `otel.metric.overflow` and are counted",
     ),
     key(
         "histograms",
         KeyKind::Flag,
         Some("false"),
-        "also export durations and token counts as the histograms of OpenTelemetry's conventions",
+        "also export durations and token counts as histograms of OpenTelemetry's conventions",
     ),
     key(
         "gen_ai_version",

@@ -1,4 +1,5 @@
-//! Options, OpenTelemetry's environment variables and defaults, in this order, per option.
+//! Reads the sinks' options. Each comes from the configuration, else from OpenTelemetry's environment
+//! variables, else from the default.
 
 mod endpoint;
 mod environment;
@@ -12,49 +13,12 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry_sdk::metrics::Temporality;
-use telemetry_core::{OptionError, OptionValue, Options, SinkOptions, SpoolOptions};
+use telemetry_core::{OptionError, OptionValue, Options, SinkContext, SinkError, SinkOptions, SpoolOptions};
 
 pub(crate) use self::endpoint::Endpoint;
-pub(crate) use self::environment::Lookup;
-use self::environment::{Variables, parse_pairs};
+pub(crate) use self::environment::SignalKind;
+use self::environment::{Lookup, Variable, Variables, parse_pairs};
 pub(crate) use self::keys::{KEYS, METRIC_KEYS};
-
-/// What a sink of this crate sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SignalKind {
-    Traces,
-    Metrics,
-    Logs,
-}
-
-impl SignalKind {
-    /// The sink's name.
-    const fn sink(self) -> &'static str {
-        match self {
-            Self::Traces => "otel_trace",
-            Self::Metrics => "otel_metric",
-            Self::Logs => "otel_log",
-        }
-    }
-
-    /// The word in the names of the environment variables.
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Traces => "TRACES",
-            Self::Metrics => "METRICS",
-            Self::Logs => "LOGS",
-        }
-    }
-
-    /// What is appended to a base URL.
-    pub(crate) const fn path(self) -> &'static str {
-        match self {
-            Self::Traces => "/v1/traces",
-            Self::Metrics => "/v1/metrics",
-            Self::Logs => "/v1/logs",
-        }
-    }
-}
 
 /// The encoding of request bodies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +28,7 @@ pub(crate) enum Compression {
     Zstd,
 }
 
-/// Which names the GenAI histograms' attributes have.
+/// The version of the semantic conventions that names the attributes of the GenAI histograms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GenAiVersion {
     V1_36,
@@ -81,7 +45,7 @@ const TEMPORALITIES: [(&str, Temporality); 3] = [
 const GEN_AI_VERSIONS: [(&str, GenAiVersion); 2] =
     [("1.36", GenAiVersion::V1_36), ("1.37", GenAiVersion::V1_37)];
 
-/// The headers of every request. Values are secret.
+/// The headers of every request. Their values are secret, so `Debug` shows only the names.
 #[derive(Clone, Default)]
 pub(crate) struct Headers(pub(crate) HeaderMap);
 
@@ -91,7 +55,7 @@ impl fmt::Debug for Headers {
     }
 }
 
-/// The files for https.
+/// The PEM files for https.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
     pub(crate) ca: Option<PathBuf>,
@@ -99,22 +63,23 @@ pub(crate) struct TlsFiles {
     pub(crate) client_key: Option<PathBuf>,
 }
 
-/// The checked options that all three sinks have.
+/// The valid options that all three sinks have.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
+    pub(crate) signal: SignalKind,
     pub(crate) endpoint: Endpoint,
     pub(crate) headers: Headers,
     pub(crate) timeout: Duration,
     pub(crate) compression: Compression,
     pub(crate) tls: TlsFiles,
-    /// Sorted by name; later ones of the same name have won already.
+    /// Sorted by name, which is unique.
     pub(crate) resource_attributes: Vec<(String, String)>,
     pub(crate) request_size: usize,
     pub(crate) request_bytes: usize,
     pub(crate) worker: SinkOptions,
 }
 
-/// The checked options that only `otel_metric` has.
+/// The valid options that only `otel_metric` has.
 #[derive(Clone, Debug)]
 pub(crate) struct MetricConfig {
     pub(crate) interval: Duration,
@@ -124,18 +89,19 @@ pub(crate) struct MetricConfig {
 }
 
 impl Config {
-    /// Reads the options of the sink for `signal`.
-    pub(crate) fn read(
-        options: &Options,
-        lookup: Lookup<'_>,
-        signal: SignalKind,
-    ) -> Result<Self, OptionError> {
+    /// Reads the options of the sink for `signal`, with the environment of the process.
+    pub(crate) fn from_context(context: &SinkContext, signal: SignalKind) -> Result<Self, SinkError> {
+        Self::read(&context.options, &process_variable, signal).map_err(invalid_option)
+    }
+
+    fn read(options: &Options, lookup: Lookup<'_>, signal: SignalKind) -> Result<Self, OptionError> {
         let variables = Variables::new(lookup, signal);
         check_protocol(options, variables)?;
         Ok(Self {
+            signal,
             endpoint: Endpoint::read(options, variables, signal)?,
             headers: read_headers(options, variables)?,
-            timeout: read_time(
+            timeout: read_duration(
                 options,
                 "timeout",
                 || variables.exporter("TIMEOUT"),
@@ -159,12 +125,16 @@ impl Config {
 }
 
 impl MetricConfig {
-    /// Reads the options of `otel_metric`.
-    pub(crate) fn read(options: &Options, lookup: Lookup<'_>) -> Result<Self, OptionError> {
+    /// Reads the options of `otel_metric`, with the environment of the process.
+    pub(crate) fn from_context(context: &SinkContext) -> Result<Self, SinkError> {
+        Self::read(&context.options, &process_variable).map_err(invalid_option)
+    }
+
+    fn read(options: &Options, lookup: Lookup<'_>) -> Result<Self, OptionError> {
         let variables = Variables::new(lookup, SignalKind::Metrics);
         let gen_ai = options.choice("gen_ai_version", &GEN_AI_VERSIONS)?.unwrap_or(GenAiVersion::V1_37);
         Ok(Self {
-            interval: read_time(
+            interval: read_duration(
                 options,
                 "interval",
                 || variables.get("OTEL_METRIC_EXPORT_INTERVAL"),
@@ -183,28 +153,36 @@ impl MetricConfig {
     }
 }
 
+fn process_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn invalid_option(error: OptionError) -> SinkError {
+    SinkError::close("invalid option").source(error)
+}
+
 fn check_protocol(options: &Options, variables: Variables<'_>) -> Result<(), OptionError> {
-    const WAY_OUT: &str = "only `http/protobuf` is spoken: set that, and an endpoint that takes OTLP over HTTP \
-                           (usually port 4318)";
+    const ADVICE: &str = "set `http/protobuf`, the only supported protocol, and an endpoint that accepts OTLP \
+                          over HTTP (usually port 4318)";
     if let Some(word) = options.text("protocol")? {
         return if word == "http/protobuf" {
             Ok(())
         } else {
-            Err(options.error("protocol", format!("`{word}` can't be used; {WAY_OUT}")))
+            Err(options.error("protocol", format!("`{word}` is not supported; {ADVICE}")))
         };
     }
     match variables.exporter("PROTOCOL") {
         Some(variable) if variable.value.trim() != "http/protobuf" => {
-            Err(variable.error("protocol", format!("`{}` can't be used; {WAY_OUT}", variable.value.trim())))
+            Err(variable.error("protocol", format!("`{}` is not supported; {ADVICE}", variable.value.trim())))
         }
         Some(_) | None => Ok(()),
     }
 }
 
-fn read_time(
+fn read_duration(
     options: &Options,
     key: &str,
-    variable: impl FnOnce() -> Option<environment::Variable>,
+    variable: impl FnOnce() -> Option<Variable>,
     default: Duration,
 ) -> Result<Duration, OptionError> {
     match options.duration(key)? {
@@ -217,7 +195,7 @@ fn read_time(
 fn read_choice<T: Copy>(
     options: &Options,
     key: &str,
-    variable: impl FnOnce() -> Option<environment::Variable>,
+    variable: impl FnOnce() -> Option<Variable>,
     words: &[(&str, T)],
     default: T,
 ) -> Result<T, OptionError> {
@@ -230,7 +208,7 @@ fn read_choice<T: Copy>(
         Some((_, meaning)) => Ok(*meaning),
         None => {
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            Err(variable.unusable(key, &format!("one of {}", known.join(", "))))
+            Err(variable.invalid(key, &format!("one of {}", known.join(", "))))
         }
     }
 }
@@ -243,7 +221,7 @@ fn read_at_least_one(options: &Options, key: &str, default: usize) -> Result<usi
     }
 }
 
-/// Values never appear in the errors: they are secret.
+/// Reads the headers. No error shows a value, which is secret.
 fn read_headers(options: &Options, variables: Variables<'_>) -> Result<Headers, OptionError> {
     const FORM: &str = "expected a map, or `name=value,name=value` with percent-encoded values";
     let (pairs, variable) = match options.get("headers").map(|entry| &entry.value) {
@@ -265,7 +243,8 @@ fn read_headers(options: &Options, variables: Variables<'_>) -> Result<Headers, 
     for (name, value) in pairs {
         let parsed = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value));
         let (Ok(name), Ok(mut value)) = parsed else {
-            let message = format!("header `{name}` has a name or a value that HTTP does not allow");
+            let message =
+                format!("the name or the value of header `{name}` has characters that HTTP does not allow");
             return Err(match variable {
                 Some(variable) => variable.error("headers", message),
                 None => options.error("headers", message),
@@ -297,12 +276,12 @@ fn read_tls(options: &Options, variables: Variables<'_>) -> Result<TlsFiles, Opt
 fn read_resource(options: &Options, variables: Variables<'_>) -> Result<Vec<(String, String)>, OptionError> {
     let mut attributes = match variables.get("OTEL_RESOURCE_ATTRIBUTES") {
         Some(variable) => parse_pairs(&variable.value).ok_or_else(|| {
-            variable.unusable("resource_attributes", "`name=value,name=value` with percent-encoded values")
+            variable.invalid("resource_attributes", "`name=value,name=value` with percent-encoded values")
         })?,
         None => Vec::new(),
     };
     attributes.extend(options.map("resource_attributes")?.unwrap_or_default());
-    // The last of a name wins: reversed, it is the first that the stable sort keeps.
+    // The last value of a name wins: `dedup_by` keeps the first of the reversed list.
     attributes.reverse();
     attributes.sort_by(|one, other| one.0.cmp(&other.0));
     attributes.dedup_by(|later, first| later.0 == first.0);
@@ -314,7 +293,7 @@ fn read_worker(options: &Options, signal: SignalKind) -> Result<SinkOptions, Opt
     Ok(SinkOptions {
         batch_signals: read_at_least_one(options, "batch_size", 8_192)?,
         batch_age: options.duration("batch_age")?.unwrap_or(Duration::from_millis(500)),
-        // The client's own time-out bounds every request.
+        // The client's own time-out limits every request.
         write_timeout: None,
         queue_bytes: match options.size("queue_bytes")? {
             Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),

@@ -1,4 +1,4 @@
-//! A test per variable: what the options say wins over the environment, and that over the default.
+//! One test per option: the configuration wins over the environment, the environment over the default.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn metrics(given: Pairs<'_>, environment: Pairs<'_>) -> Result<MetricConfig, Opt
 }
 
 #[test]
-fn without_anything_it_is_the_local_collector() {
+fn the_default_is_a_collector_on_this_machine() {
     let config = traces(&[], &[]);
     assert_eq!(config.endpoint.full_url(), "http://localhost:4318/v1/traces");
     assert_eq!(config.timeout, Duration::from_secs(10));
@@ -70,7 +70,7 @@ fn the_endpoint_is_a_base_url() {
 }
 
 #[test]
-fn a_signals_own_endpoint_is_taken_as_it_is() {
+fn the_endpoint_of_one_signal_is_a_full_url() {
     let environment = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://all"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/"),
@@ -86,7 +86,7 @@ fn a_signals_own_endpoint_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_url_that_is_none_is_an_error_without_its_password() {
+fn an_invalid_url_is_an_error_that_hides_the_password() {
     for wrong in ["localhost:4318", "ftp://c", "http://", "collector", "unix:/tmp/x"] {
         let message = failure(&[("endpoint", wrong)], &[]);
         assert!(message.starts_with("endpoint: expected a URL like `http://localhost:4318`"), "{message}");
@@ -102,7 +102,7 @@ fn a_url_that_is_none_is_an_error_without_its_password() {
 }
 
 #[test]
-fn headers_are_read_and_hidden() {
+fn headers_are_read_and_their_values_are_hidden() {
     let all = [("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20hush,tenant=t")];
     let config = traces(&[], &all);
     assert_eq!(config.headers.0["authorization"], "Bearer hush");
@@ -166,18 +166,18 @@ fn compression_is_none_gzip_or_zstd() {
 }
 
 #[test]
-fn a_protocol_we_do_not_speak_is_an_error_with_the_way_out() {
+fn an_unsupported_protocol_is_an_error_that_names_the_supported_one() {
     for name in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] {
         for wrong in ["grpc", "http/json"] {
             let message = failure(&[], &[(name, wrong)]);
             let expected =
-                format!("protocol (from ${name}): `{wrong}` can't be used; only `http/protobuf` is spoken");
+                format!("protocol (from ${name}): `{wrong}` is not supported; set `http/protobuf`");
             assert!(message.starts_with(&expected), "{message}");
         }
         traces(&[], &[(name, "http/protobuf")]);
         traces(&[("protocol", "http/protobuf")], &[(name, "grpc")]);
     }
-    assert!(failure(&[("protocol", "grpc")], &[]).starts_with("protocol: `grpc` can't be used"));
+    assert!(failure(&[("protocol", "grpc")], &[]).starts_with("protocol: `grpc` is not supported"));
     let own =
         [("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf")];
     traces(&[], &own);
@@ -200,7 +200,7 @@ fn certificates_are_files() {
 }
 
 #[test]
-fn resource_attributes_add_up() {
+fn resource_attributes_of_both_sources_are_merged() {
     let environment = [("OTEL_RESOURCE_ATTRIBUTES", "zone=eu,host.name=a%20b,zone=us")];
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     assert_eq!(traces(&[], &environment).resource_attributes, [pair("host.name", "a b"), pair("zone", "us")]);
@@ -232,7 +232,7 @@ fn temporality_is_a_preference() {
 }
 
 #[test]
-fn histograms_are_switched_on_with_a_version() {
+fn histograms_have_a_version_of_the_conventions() {
     let on = Options::from_pairs([
         ("histograms", OptionValue::Flag(true)),
         ("gen_ai_version", OptionValue::Text("1.36".into())),
@@ -248,7 +248,7 @@ fn an_empty_variable_is_unset() {
 }
 
 #[test]
-fn sinks_share_a_spool_path_but_no_folder() {
+fn each_sink_has_its_own_folder_under_a_shared_spool_path() {
     let spool = traces(&[("spool_path", "/var/spool/telemetry")], &[]).worker.spool.unwrap();
     assert_eq!(spool.path, std::path::Path::new("/var/spool/telemetry/otel_trace"));
     assert_eq!(spool.max_bytes, 1 << 30);

@@ -1,6 +1,6 @@
-//! The histograms of OpenTelemetry's semantic conventions, and how ours become them.
+//! Derives the histograms of OpenTelemetry's semantic conventions from our metrics.
 //!
-//! The GenAI names are still in development upstream, so they are one table, by version.
+//! The GenAI conventions are still in development, so the names of their attributes depend on a version.
 
 use opentelemetry::KeyValue;
 use telemetry_core::{Attribute, MetricPoint, canonical_name};
@@ -18,7 +18,7 @@ const LATER_TOKENS: &str = "gen_ai.server.time_per_output_token";
 /// In seconds.
 const REQUEST_DURATION_BOUNDS: &[f64] =
     &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// In tokens: the powers of 4.
+/// In tokens: powers of 4.
 const TOKEN_USAGE_BOUNDS: &[f64] = &[
     1.0,
     4.0,
@@ -45,7 +45,7 @@ const FIRST_TOKEN_BOUNDS: &[f64] =
 const LATER_TOKENS_BOUNDS: &[f64] =
     &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
 
-/// The buckets of a histogram of this name; `None`: OpenTelemetry's default ones.
+/// Returns the bucket bounds of a histogram by its name; `None` means OpenTelemetry's default bounds.
 pub(super) fn bounds(name: &str) -> Option<&'static [f64]> {
     match name {
         REQUEST_DURATION => Some(REQUEST_DURATION_BOUNDS),
@@ -57,7 +57,7 @@ pub(super) fn bounds(name: &str) -> Option<&'static [f64]> {
     }
 }
 
-/// A measurement for one of the histograms.
+/// A point of one of the histograms. Its value is that of the original point.
 #[derive(Debug, PartialEq)]
 pub(super) struct Derived {
     pub(super) name: &'static str,
@@ -65,7 +65,7 @@ pub(super) struct Derived {
     pub(super) attributes: Vec<KeyValue>,
 }
 
-/// The histograms that a measurement also belongs to.
+/// Returns the histogram points that derive from a metric point.
 pub(super) fn derived(point: &MetricPoint, version: GenAiVersion) -> Vec<Derived> {
     match canonical_name(&point.name) {
         "llama_stack_prompt_tokens_total" => vec![token_usage(point, version, "input")],
@@ -102,7 +102,7 @@ fn token_usage(point: &MetricPoint, version: GenAiVersion, token_type: &'static 
     Derived { name: TOKEN_USAGE, unit: "{token}", attributes }
 }
 
-/// Labels in the words of the HTTP conventions; others keep their names.
+/// Renames a label to its name in the HTTP conventions. Other labels keep their names.
 fn request_attribute(attribute: &Attribute) -> KeyValue {
     match (attribute.0.as_ref(), attribute.1.to_string().parse::<i64>()) {
         ("status", Ok(code)) => KeyValue::new("http.response.status_code", code),
@@ -110,7 +110,7 @@ fn request_attribute(attribute: &Attribute) -> KeyValue {
     }
 }
 
-/// Labels in the words of the GenAI conventions; others keep their names.
+/// Renames a label to its name in the GenAI conventions. Other labels keep their names.
 fn gen_ai_attribute(attribute: &Attribute, version: GenAiVersion) -> KeyValue {
     let name = match (attribute.0.as_ref(), version) {
         ("model_id", _) => "gen_ai.request.model",
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_of_buckets_grows() {
+    fn bucket_bounds_are_in_ascending_order() {
         for (name, count) in [
             (REQUEST_DURATION, 14),
             (TOKEN_USAGE, 14),

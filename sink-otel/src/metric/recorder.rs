@@ -1,4 +1,4 @@
-//! Measurements into instruments: one meter per service, one instrument per metric.
+//! Records metric points in the SDK's instruments: one meter per service, one instrument per metric.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -20,42 +20,43 @@ use crate::config::MetricConfig;
 use crate::convert::{key_value, own_scope};
 use crate::metric::histograms::{Derived, bounds, derived};
 
-/// Metrics per service. Names are code, not data: more of them is a mistake.
+/// Number of metrics per service. Names should come from code, not from data, so more are a mistake.
 const MAX_METRICS: usize = 2_000;
 /// OpenTelemetry's limits for the name and the unit of an instrument.
 const MAX_NAME: usize = 255;
 const MAX_UNIT: usize = 63;
-/// Counts what the cardinality limit took together, where the user looks for it.
+/// The metric that counts the points beyond the cardinality limit.
 const OVERFLOW: &str = "telemetry_metric_overflow_total";
 
-/// The instruments of one service.
+/// Records the metric points of one service.
 #[derive(Debug)]
 pub(super) struct Recorder {
     meter: Meter,
     /// Keeps the instruments alive.
     _provider: SdkMeterProvider,
-    pub(super) reader: SharedReader,
+    reader: SharedReader,
     rules: Instruments,
-    instruments: HashMap<String, Bound>,
+    instruments: HashMap<String, TrackedInstrument>,
     config: MetricConfig,
     hasher: RandomState,
     overflow: Counter<f64>,
-    /// Measurements since the last successful export.
+    /// Number of points since the latest successful export.
     pub(super) unsent: u64,
-    /// Measurements that the cardinality limit took together, ever.
+    /// Number of points beyond the cardinality limit since the start.
     pub(super) overflowed: u64,
 }
 
-/// An instrument, and the label sets it has seen, as hashes: at most as many as the limit.
+/// An instrument and hashes of the label sets that it has recorded, up to the cardinality limit.
 #[derive(Debug)]
-struct Bound {
-    instrument: Kind,
+struct TrackedInstrument {
+    instrument: AnyInstrument,
     series: HashSet<u64>,
 }
 
-/// All numbers are doubles: OTLP wants one type per metric, and both integers and fractions come.
+/// An instrument of any kind. All numbers are doubles, because OTLP requires one type per metric and
+/// programs log both integers and fractions.
 #[derive(Debug)]
-enum Kind {
+enum AnyInstrument {
     Counter(Counter<f64>),
     UpDownCounter(UpDownCounter<f64>),
     Gauge(Gauge<f64>),
@@ -75,7 +76,7 @@ impl Recorder {
         let meter = provider.meter_with_scope(own_scope());
         let overflow = meter
             .f64_counter(OVERFLOW)
-            .with_description("Measurements that went to the overflow series of their metric.")
+            .with_description("Metric points that went to the overflow series of their metric.")
             .build();
         Self {
             meter,
@@ -91,39 +92,33 @@ impl Recorder {
         }
     }
 
-    /// Records a measurement.
+    /// Records a point, and the points of the histograms that derive from it.
     ///
     /// # Errors
     ///
-    /// Why no instrument can take it.
+    /// The reason why no instrument can record the point.
     pub(super) fn record(&mut self, point: &MetricPoint) -> Result<(), String> {
         let name = canonical_name(&point.name);
         check_name(name)?;
         check_unit(&point.unit)?;
         if !self.instruments.contains_key(name) && self.instruments.len() >= MAX_METRICS {
-            return Err(format!("there are {MAX_METRICS} metrics already"));
+            return Err(format!("there are already {MAX_METRICS} metrics, the maximum"));
         }
         let bound = self
             .rules
             .bind(&point.name, point.kind, point.value, &point.unit)
-            .map_err(|refusal| refusal.to_string())?;
+            .map_err(|error| error.to_string())?;
         let (kind, unit) = (bound.kind, bound.unit.clone());
         let attributes: Vec<_> = point.attributes.iter().map(key_value).collect();
         let series = series_hash(&self.hasher, &point.attributes);
-        self.measure(name, kind, &unit, series, point.value.as_f64(), &attributes);
+        let value = point.value.as_f64();
+        self.add(name, kind, &unit, series, value, &attributes);
         if let Some(version) = self.config.histograms {
             for Derived { name, unit, attributes } in derived(point, version) {
-                // Somebody may log the name as something else.
+                // The program may log another kind of metric under this name.
                 let bound = self.rules.bind(name, Some(MetricKind::Histogram), point.value, unit);
                 if bound.is_ok() {
-                    self.measure(
-                        name,
-                        MetricKind::Histogram,
-                        unit,
-                        series,
-                        point.value.as_f64(),
-                        &attributes,
-                    );
+                    self.add(name, MetricKind::Histogram, unit, series, value, &attributes);
                 }
             }
         }
@@ -131,7 +126,7 @@ impl Recorder {
         Ok(())
     }
 
-    fn measure(
+    fn add(
         &mut self,
         name: &str,
         kind: MetricKind,
@@ -141,43 +136,44 @@ impl Recorder {
         attributes: &[KeyValue],
     ) {
         if !self.instruments.contains_key(name) {
-            let bound =
-                Bound { instrument: instrument(&self.meter, name, kind, unit), series: HashSet::new() };
-            self.instruments.insert(name.to_owned(), bound);
+            let instrument = new_instrument(&self.meter, name, kind, unit);
+            self.instruments
+                .insert(name.to_owned(), TrackedInstrument { instrument, series: HashSet::new() });
         }
-        let bound = self.instruments.get_mut(name).expect("inserted if it was missing");
-        if !bound.series.contains(&series) {
-            if bound.series.len() < self.config.cardinality_limit {
-                bound.series.insert(series);
+        let tracked = self.instruments.get_mut(name).expect("inserted if it was missing");
+        if !tracked.series.contains(&series) {
+            if tracked.series.len() < self.config.cardinality_limit {
+                tracked.series.insert(series);
             } else {
                 self.overflowed += 1;
                 self.overflow.add(1.0, &[KeyValue::new("metric", name.to_owned())]);
             }
         }
-        match &bound.instrument {
-            Kind::Counter(counter) => counter.add(value, attributes),
-            Kind::UpDownCounter(counter) => counter.add(value, attributes),
-            Kind::Gauge(gauge) => gauge.record(value, attributes),
-            Kind::Histogram(histogram) => histogram.record(value, attributes),
+        match &tracked.instrument {
+            AnyInstrument::Counter(counter) => counter.add(value, attributes),
+            AnyInstrument::UpDownCounter(counter) => counter.add(value, attributes),
+            AnyInstrument::Gauge(gauge) => gauge.record(value, attributes),
+            AnyInstrument::Histogram(histogram) => histogram.record(value, attributes),
         }
     }
 
-    /// Takes what has been measured, for an export.
+    /// Collects the aggregates for an export.
     pub(super) fn collect(&mut self) -> Result<ResourceMetrics, String> {
         let mut metrics = ResourceMetrics::default();
         self.reader.collect(&mut metrics).map_err(|error| error.to_string())?;
-        // With delta temporality the SDK forgets the label sets, and starts to count anew.
-        for bound in self.instruments.values_mut() {
-            if bound.instrument.forgets(self.config.temporality) {
-                bound.series.clear();
+        // The SDK drops the label sets of delta metrics after each collection.
+        for tracked in self.instruments.values_mut() {
+            if tracked.instrument.resets(self.config.temporality) {
+                tracked.series.clear();
             }
         }
         Ok(metrics)
     }
 }
 
-impl Kind {
-    fn forgets(&self, temporality: Temporality) -> bool {
+impl AnyInstrument {
+    /// Returns true if the SDK starts again without label sets after each collection.
+    fn resets(&self, temporality: Temporality) -> bool {
         match self {
             Self::Counter(_) | Self::Histogram(_) => temporality != Temporality::Cumulative,
             Self::Gauge(_) => temporality == Temporality::Delta,
@@ -186,26 +182,26 @@ impl Kind {
     }
 }
 
-fn instrument(meter: &Meter, name: &str, kind: MetricKind, unit: &str) -> Kind {
+fn new_instrument(meter: &Meter, name: &str, kind: MetricKind, unit: &str) -> AnyInstrument {
     let (name, unit) = (name.to_owned(), unit.to_owned());
     let help = known_metric(&name).map_or("", |known| known.help);
     match kind {
         MetricKind::Counter => {
-            Kind::Counter(meter.f64_counter(name).with_unit(unit).with_description(help).build())
+            AnyInstrument::Counter(meter.f64_counter(name).with_unit(unit).with_description(help).build())
         }
-        MetricKind::UpDownCounter => Kind::UpDownCounter(
+        MetricKind::UpDownCounter => AnyInstrument::UpDownCounter(
             meter.f64_up_down_counter(name).with_unit(unit).with_description(help).build(),
         ),
         MetricKind::Gauge => {
-            Kind::Gauge(meter.f64_gauge(name).with_unit(unit).with_description(help).build())
+            AnyInstrument::Gauge(meter.f64_gauge(name).with_unit(unit).with_description(help).build())
         }
         MetricKind::Histogram => {
-            Kind::Histogram(meter.f64_histogram(name).with_unit(unit).with_description(help).build())
+            AnyInstrument::Histogram(meter.f64_histogram(name).with_unit(unit).with_description(help).build())
         }
     }
 }
 
-/// Every stream has the configured cardinality limit; the histograms of the conventions have their buckets.
+/// Applies the cardinality limit, and the buckets of OpenTelemetry's conventions to their histograms.
 fn view(instrument: &Instrument, limit: usize) -> Option<Stream> {
     let stream = Stream::builder().with_cardinality_limit(limit);
     let stream = match (instrument.kind(), bounds(instrument.name())) {
@@ -220,22 +216,22 @@ fn view(instrument: &Instrument, limit: usize) -> Option<Stream> {
     stream.build().ok()
 }
 
-/// The same for the same labels in any order.
+/// Hashes a label set. The order of the labels does not matter.
 fn series_hash(hasher: &RandomState, attributes: &Attributes) -> u64 {
     attributes
         .iter()
         .fold(0, |sum: u64, (name, value)| sum.wrapping_add(hasher.hash_one((name, value.to_string()))))
 }
 
-/// The SDK would silently ignore an instrument with another name.
+/// Checks a metric's name. The SDK would silently ignore an instrument with an invalid one.
 fn check_name(name: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '/');
     let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
     if begins && name.len() <= MAX_NAME && name.chars().all(allowed) {
         Ok(())
     } else {
-        Err("OpenTelemetry allows no such name: a letter, then letters, digits, `_`, `.`, `-` and `/`, \
-             255 in all"
+        Err("invalid name for OpenTelemetry: expected a letter, then letters, digits, `_`, `.`, `-` and `/`, \
+             at most 255 characters"
             .to_owned())
     }
 }
@@ -244,13 +240,13 @@ fn check_unit(unit: &str) -> Result<(), String> {
     if unit.len() <= MAX_UNIT && unit.is_ascii() {
         Ok(())
     } else {
-        Err("OpenTelemetry allows no such unit: at most 63 ASCII characters".to_owned())
+        Err("invalid unit for OpenTelemetry: expected at most 63 ASCII characters".to_owned())
     }
 }
 
-/// A manual reader that both the provider and the sink hold.
+/// A manual reader that the SDK's provider and the recorder share.
 #[derive(Clone, Debug)]
-pub(super) struct SharedReader(Arc<ManualReader>);
+struct SharedReader(Arc<ManualReader>);
 
 impl MetricReader for SharedReader {
     fn register_pipeline(&self, pipeline: Weak<Pipeline>) {

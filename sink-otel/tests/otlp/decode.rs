@@ -1,4 +1,4 @@
-//! OTLP read back into the signals that were sent.
+//! Converts received OTLP messages back to our signals.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -15,7 +15,7 @@ use telemetry_testkit::{SERVICE_NAME, signals};
 
 use crate::support::Receiver;
 
-/// Every span, in the order of arrival.
+/// Returns every span in the order of arrival.
 pub(crate) fn spans(receiver: &Receiver) -> Vec<Span> {
     let mut all = Vec::new();
     for resource in receiver.traces().into_iter().flat_map(|request| request.resource_spans) {
@@ -26,7 +26,7 @@ pub(crate) fn spans(receiver: &Receiver) -> Vec<Span> {
     all
 }
 
-/// Every log, in the order of arrival.
+/// Returns every log in the order of arrival.
 pub(crate) fn logs(receiver: &Receiver) -> Vec<LogRecord> {
     let mut all = Vec::new();
     for resource in receiver.logs().into_iter().flat_map(|request| request.resource_logs) {
@@ -37,7 +37,7 @@ pub(crate) fn logs(receiver: &Receiver) -> Vec<LogRecord> {
     all
 }
 
-/// The series of the latest export, as measurements of their value.
+/// Returns the series of the latest export as metric points with their values.
 pub(crate) fn series(receiver: &Receiver) -> Vec<MetricPoint> {
     let mut all = Vec::new();
     for metric in receiver.latest_metrics() {
@@ -118,7 +118,7 @@ fn attributes(pairs: &[KeyValue]) -> Attributes {
         Some(Any::BoolValue(flag)) => Value::from(flag),
         Some(Any::IntValue(number)) => Value::from(number),
         Some(Any::DoubleValue(number)) => Value::from(number),
-        other => panic!("no scalar: {other:?}"),
+        other => panic!("not a scalar: {other:?}"),
     };
     pairs.iter().map(|pair| (pair.key.clone().into(), value(&pair.value))).collect()
 }

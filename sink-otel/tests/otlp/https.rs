@@ -1,4 +1,4 @@
-//! https, with the certificates that the options name.
+//! Exports over https with the certificates of the options.
 
 use std::sync::Arc;
 
@@ -13,37 +13,37 @@ use crate::support::{Receiver, build, text, try_build};
 
 struct Certificate {
     folder: tempfile::TempDir,
-    made: rcgen::CertifiedKey<rcgen::KeyPair>,
+    key_pair: rcgen::CertifiedKey<rcgen::KeyPair>,
 }
 
 impl Certificate {
-    /// For `localhost`, signed by itself, as PEM files in a folder of its own.
+    /// Creates a self-signed certificate for `localhost`, as PEM files in a temporary folder.
     fn make() -> Self {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key_pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("certificate.pem"), made.cert.pem()).unwrap();
-        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
-        Self { folder, made }
+        std::fs::write(folder.path().join("certificate.pem"), key_pair.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), key_pair.signing_key.serialize_pem()).unwrap();
+        Self { folder, key_pair }
     }
 
     fn path(&self, file: &str) -> telemetry_core::OptionValue {
         text(self.folder.path().join(file).to_str().unwrap())
     }
 
-    /// A server with this certificate; it asks for that of `client`, if there is one.
+    /// Creates a TLS server with this certificate. It requires the certificate of `client`, if given.
     fn acceptor(&self, client: Option<&Self>) -> TlsAcceptor {
         let builder = ServerConfig::builder();
         let builder = match client {
             None => builder.with_no_client_auth(),
             Some(client) => {
                 let mut roots = RootCertStore::empty();
-                roots.add(client.made.cert.der().clone()).unwrap();
+                roots.add(client.key_pair.cert.der().clone()).unwrap();
                 let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let key = PrivatePkcs8KeyDer::from(self.made.signing_key.serialize_der());
-        let config = builder.with_single_cert(vec![self.made.cert.der().clone()], key.into()).unwrap();
+        let key = PrivatePkcs8KeyDer::from(self.key_pair.signing_key.serialize_der());
+        let config = builder.with_single_cert(vec![self.key_pair.cert.der().clone()], key.into()).unwrap();
         TlsAcceptor::from(Arc::new(config))
     }
 }
@@ -53,7 +53,7 @@ fn one_span() -> Vec<telemetry_core::Signal> {
 }
 
 #[tokio::test]
-async fn a_ca_of_ones_own_is_trusted() {
+async fn the_configured_ca_is_trusted() {
     let certificate = Certificate::make();
     let receiver = Receiver::start_https(certificate.acceptor(None));
     let ca = [("ca_certificate", certificate.path("certificate.pem"))];
@@ -63,7 +63,7 @@ async fn a_ca_of_ones_own_is_trusted() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_not_trusted() {
+async fn an_unknown_server_is_not_trusted() {
     let receiver = Receiver::start_https(Certificate::make().acceptor(None));
     let other = Certificate::make();
     let ca = [("ca_certificate", other.path("certificate.pem"))];
@@ -75,12 +75,12 @@ async fn a_stranger_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn the_client_shows_its_own_certificate() {
+async fn the_client_presents_its_certificate() {
     let (server, client) = (Certificate::make(), Certificate::make());
     let receiver = Receiver::start_https(server.acceptor(Some(&client)));
     let ca = ("ca_certificate", server.path("certificate.pem"));
-    let mut stranger = build(&TRACE, &receiver.url(), std::slice::from_ref(&ca)).await;
-    stranger.write(one_span()).await.unwrap_err();
+    let mut without_identity = build(&TRACE, &receiver.url(), std::slice::from_ref(&ca)).await;
+    without_identity.write(one_span()).await.unwrap_err();
     let identity =
         [ca, ("client_certificate", client.path("certificate.pem")), ("client_key", client.path("key.pem"))];
     let mut sink = build(&TRACE, &receiver.url(), &identity).await;
@@ -88,7 +88,7 @@ async fn the_client_shows_its_own_certificate() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_certificate_fails_the_build() {
+async fn a_file_without_a_certificate_fails_the_build() {
     let certificate = Certificate::make();
     let wrong = [("endpoint", text("https://localhost")), ("ca_certificate", certificate.path("key.pem"))];
     let error = try_build(&TRACE, &wrong).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Logs arrive as they were logged.
+//! Logs arrive with all their fields.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ async fn span_events_are_not_sent_as_logs() {
 }
 
 #[tokio::test]
-async fn a_log_of_no_span_has_no_ids() {
+async fn a_log_outside_a_span_has_no_span_id() {
     let receiver = Receiver::start();
     let mut sink = build(&LOG, &receiver.url(), &[]).await;
     let foreign = LogRecord {

@@ -1,4 +1,4 @@
-//! The sinks against a receiver that decodes with OpenTelemetry's own messages.
+//! Tests the sinks with a receiver that decodes OTLP with OpenTelemetry's own message types.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! Metrics arrive as the right instruments, with the right numbers.
+//! Metrics arrive with the right instruments and the right numbers.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn number(point: &NumberDataPoint) -> f64 {
     }
 }
 
-/// A metric as `name unit kind` and, sorted, `labels = value`.
+/// Returns a metric as `name unit kind`, and its data points as sorted lines `labels = value`.
 fn summary(metric: &Metric) -> (String, Vec<String>) {
     let (kind, points) = match metric.data.as_ref().unwrap() {
         Data::Sum(sum) => {
@@ -129,7 +129,7 @@ async fn cumulative_counters_keep_their_sum() {
 }
 
 #[tokio::test]
-async fn delta_counters_start_anew_and_survive_an_outage() {
+async fn delta_counters_start_again_and_survive_an_outage() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[("temporality", text("delta"))]).await;
     sink.write(vec![point("total_tokens", 7, "tokens", attrs! {})]).await.unwrap();
@@ -144,12 +144,12 @@ async fn delta_counters_start_anew_and_survive_an_outage() {
         .collect();
     let delta =
         |line: &str| ("llama_stack_tokens_total tokens delta counter".to_owned(), vec![line.to_owned()]);
-    // The first was refused with 503, so it came again.
+    // The first was answered with 503 and sent again.
     assert_eq!(sums, [delta(" = 7"), delta(" = 7"), delta(" = 5")]);
 }
 
 #[tokio::test]
-async fn any_other_metric_is_what_the_rules_say() {
+async fn other_metrics_follow_the_rules_for_instruments() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     let written = sink
@@ -175,14 +175,14 @@ async fn any_other_metric_is_what_the_rules_say() {
 }
 
 #[tokio::test]
-async fn what_an_instrument_cannot_express_is_refused_and_counted() {
+async fn points_that_an_instrument_cannot_express_are_rejected_and_counted() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     let cases = [
         (point("total_tokens", -1, "tokens", attrs! {}), "the increment of a counter must not be negative"),
         (point("total_tokens", 1, "bytes", attrs! {}), "the metric has another unit"),
-        (point("9lives", 1, "1", attrs! {}), "OpenTelemetry allows no such name"),
-        (point("size", 1, "größe", attrs! {}), "OpenTelemetry allows no such unit"),
+        (point("9lives", 1, "1", attrs! {}), "invalid name for OpenTelemetry"),
+        (point("size", 1, "größe", attrs! {}), "invalid unit for OpenTelemetry"),
     ];
     for (signal, expected) in cases {
         let written = sink.write(vec![signal]).await.unwrap();
@@ -193,7 +193,7 @@ async fn what_an_instrument_cannot_express_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn a_histogram_of_the_conventions_has_their_buckets() {
+async fn histograms_have_the_buckets_of_the_conventions() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[("histograms", OptionValue::Flag(true))]).await;
     let labels = attrs! { "api" => "inference", "status" => "200" };
@@ -263,7 +263,7 @@ async fn metrics_of_other_services_keep_their_service() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_down_is_asked_once_whatever_the_number_of_services() {
+async fn a_failed_export_sends_one_request_whatever_the_number_of_services() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     sink.write((0..10).map(of_service).collect()).await.unwrap();
@@ -275,7 +275,7 @@ async fn a_collector_that_is_down_is_asked_once_whatever_the_number_of_services(
 }
 
 #[tokio::test]
-async fn services_beyond_a_hundred_are_refused_and_counted() {
+async fn points_of_more_than_a_hundred_services_are_rejected_and_counted() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     let written = sink.write((0..103).map(of_service).collect()).await.unwrap();
@@ -284,7 +284,7 @@ async fn services_beyond_a_hundred_are_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn the_clock_exports_while_nothing_comes() {
+async fn metrics_are_exported_at_every_interval() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[("interval", text("20ms"))]).await;
     sink.write(vec![point("hits", 1, "1", attrs! {})]).await.unwrap();
@@ -292,7 +292,7 @@ async fn the_clock_exports_while_nothing_comes() {
 }
 
 #[tokio::test]
-async fn the_last_export_comes_at_shutdown() {
+async fn shutdown_exports_the_latest_metrics() {
     let receiver = Receiver::start();
     let mut sink = build(&METRIC, &receiver.url(), &[]).await;
     sink.write(vec![point("hits", 1, "1", attrs! {})]).await.unwrap();
@@ -302,7 +302,7 @@ async fn the_last_export_comes_at_shutdown() {
 }
 
 #[tokio::test]
-async fn data_points_the_collector_refuses_are_told_with_the_next_batch() {
+async fn data_points_that_the_collector_rejects_are_reported_with_the_next_batch() {
     use opentelemetry_proto::tonic::collector::metrics::v1::{
         ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
     };
@@ -313,5 +313,5 @@ async fn data_points_the_collector_refuses_are_told_with_the_next_batch() {
     receiver.reply([Reply::protobuf(&ExportMetricsServiceResponse { partial_success: Some(partial) })]);
     sink.flush().await.unwrap();
     let written = sink.write(vec![point("hits", 1, "1", attrs! {})]).await.unwrap();
-    assert_eq!(written, Written::partly(1, "partly refused by the collector: too old"));
+    assert_eq!(written, Written::partly(1, "partly rejected by the collector: too old"));
 }

@@ -1,4 +1,4 @@
-//! An OTLP receiver on a free port of this machine, and what it received.
+//! An OTLP receiver on a free port, which stores what it receives.
 
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) path: String,
@@ -36,12 +36,12 @@ pub(crate) struct Received {
     pub(crate) body: Bytes,
 }
 
-/// What the receiver answers to one request.
+/// The receiver's answer to one request.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// A status, headers and a body.
     With(u16, Vec<(&'static str, String)>, Vec<u8>),
-    /// Nothing, ever.
+    /// No answer.
     Never,
 }
 
@@ -64,7 +64,7 @@ struct Inner {
     count: watch::Sender<usize>,
 }
 
-/// The receiver. It answers 200 where no other reply was asked for.
+/// The receiver. It answers with 200 unless a test sets another reply.
 #[derive(Clone)]
 pub(crate) struct Receiver {
     inner: Arc<Inner>,
@@ -81,13 +81,13 @@ impl Receiver {
         Self::serve(listener, "http", |listener| listener)
     }
 
-    /// A receiver for https, with a certificate for `localhost`.
+    /// Starts a receiver for https, with a certificate for `localhost`.
     pub(crate) fn start_https(tls: TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self::serve(listener, "https", |listener| TlsListener { listener, tls })
     }
 
-    /// Listens on a thread of its own, so that a sink that blocks its runtime blocks only itself.
+    /// Serves on a thread of its own, since a sink may block the test's runtime.
     fn serve<L: Listener<Addr = SocketAddr>>(
         listener: TcpListener,
         scheme: &'static str,
@@ -113,12 +113,12 @@ impl Receiver {
         format!("{}://localhost:{}", self.scheme, self.address.port())
     }
 
-    /// Answers the next requests so, in this order.
+    /// Sets the replies to the next requests.
     pub(crate) fn reply(&self, replies: impl IntoIterator<Item = Reply>) {
         self.inner.replies.lock().unwrap().extend(replies);
     }
 
-    /// Answers 503 for as long as it is out of order, and keeps nothing.
+    /// Sets whether the receiver is out of order: it then answers with 503 and stores nothing.
     pub(crate) fn set_out_of_order(&self, out_of_order: bool) {
         self.inner.out_of_order.store(out_of_order, Ordering::SeqCst);
     }
@@ -127,7 +127,7 @@ impl Receiver {
         self.inner.received.lock().unwrap().clone()
     }
 
-    /// Waits until this many requests have come.
+    /// Waits until this many requests have been received.
     pub(crate) async fn wait_for(&self, requests: usize) {
         let mut count = self.inner.count.subscribe();
         let enough = count.wait_for(|&count| count >= requests);
@@ -150,14 +150,14 @@ impl Receiver {
         self.decoded()
     }
 
-    /// Every span of every request.
+    /// Returns every span of every request.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let requests = self.traces();
         let resources = requests.into_iter().flat_map(|request| request.resource_spans);
         resources.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect()
     }
 
-    /// The metrics of the latest request.
+    /// Returns the metrics of the latest request.
     pub(crate) fn latest_metrics(&self) -> Vec<Metric> {
         let latest = self.metrics().pop().unwrap_or_default();
         let resources = latest.resource_metrics.into_iter();
@@ -165,7 +165,7 @@ impl Receiver {
     }
 }
 
-/// Accepts connections and shakes hands, one after the other.
+/// Accepts TLS connections one after the other.
 struct TlsListener {
     listener: tokio::net::TcpListener,
     tls: TlsAcceptor,
@@ -178,7 +178,7 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let (stream, address) = self.listener.accept().await.unwrap();
-            // Whoever does not trust the certificate hangs up.
+            // A client that does not trust the certificate closes the connection.
             if let Ok(stream) = self.tls.accept(stream).await {
                 return (stream, address);
             }
@@ -222,7 +222,7 @@ async fn receive(State(inner): State<Arc<Inner>>, uri: Uri, headers: HeaderMap, 
     }
 }
 
-/// Builds a sink with these options and nothing else.
+/// Builds a sink with these options only.
 pub(crate) async fn try_build(
     entry: &'static SinkEntry,
     options: &[(&str, OptionValue)],
@@ -246,7 +246,7 @@ pub(crate) fn text(text: &str) -> OptionValue {
     OptionValue::Text(text.to_owned())
 }
 
-/// Attributes as `name=type:value`, in their order.
+/// Formats attributes as `name=type:value`, in their order.
 pub(crate) fn shown(attributes: &[KeyValue]) -> Vec<String> {
     let show = |value: &Option<AnyValue>| match value.as_ref().and_then(|value| value.value.as_ref()) {
         None => "nothing".to_owned(),
@@ -259,7 +259,7 @@ pub(crate) fn shown(attributes: &[KeyValue]) -> Vec<String> {
     attributes.iter().map(|pair| format!("{}={}", pair.key, show(&pair.value))).collect()
 }
 
-/// A resource's service name.
+/// Returns the service name of a resource.
 pub(crate) fn service(resource: Option<&Resource>) -> String {
     let attributes = &resource.unwrap().attributes;
     let name = attributes.iter().find(|pair| pair.key == "service.name").cloned();

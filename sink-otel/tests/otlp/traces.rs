@@ -1,4 +1,4 @@
-//! Spans arrive as they were logged.
+//! Spans arrive with all their fields.
 
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ async fn every_field_arrives() {
         span_id: 0xff00_0000_0000_0001_u64.to_be_bytes().to_vec(),
         parent_span_id: 0xab_u64.to_be_bytes().to_vec(),
         trace_state: "vendor=a,other=b".into(),
-        // Sampled; whether the parent is remote is known, and it is.
+        // Sampled, and the parent is known to be remote.
         flags: 0x301,
         name: "chat ✓".into(),
         kind: 3,
@@ -95,7 +95,7 @@ async fn every_field_arrives() {
 }
 
 #[tokio::test]
-async fn the_resource_is_this_process_or_the_service_it_came_from() {
+async fn the_resource_is_this_process_or_the_spans_service() {
     let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let other = Span { service_name: Some("other".into()), ..signals::span(1, 2, 0, 1) };
@@ -113,7 +113,7 @@ async fn the_resource_is_this_process_or_the_service_it_came_from() {
 }
 
 #[tokio::test]
-async fn a_scope_that_came_by_otlp_is_a_scope_again() {
+async fn scope_attributes_become_the_scope() {
     let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let attributes = attrs! { "otel.scope.name" => "lib", "otel.scope.version" => "1.2", "k" => 1 };
@@ -131,7 +131,7 @@ async fn a_scope_that_came_by_otlp_is_a_scope_again() {
 }
 
 #[tokio::test]
-async fn an_unfinished_span_ends_with_the_last_that_is_known() {
+async fn an_unfinished_span_ends_at_its_last_known_time() {
     let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let log = signals::log_record(EventContext::Span(signals::key(1, 1)), 250, "alive");
@@ -148,7 +148,7 @@ async fn an_unfinished_span_ends_with_the_last_that_is_known() {
 }
 
 #[tokio::test]
-async fn a_malformed_tracestate_is_kept_as_an_attribute() {
+async fn a_malformed_tracestate_is_sent_as_an_attribute() {
     let receiver = Receiver::start();
     let mut sink = build(&TRACE, &receiver.url(), &[]).await;
     let span = Span { trace_state: Some("nonsense".into()), ..signals::span(1, 1, 0, 1) };
@@ -170,9 +170,9 @@ async fn a_time_before_1970_arrives_as_1970() {
 }
 
 #[tokio::test]
-async fn requests_are_bounded_by_count_and_bytes() {
+async fn requests_are_limited_by_count_and_bytes() {
     let receiver = Receiver::start();
-    let limits = [("request_size", OptionValue::Integer(10)), ("request_bytes", text("4KiB"))];
+    let limits = [("request_size", OptionValue::Integer(10)), ("request_bytes", text("6KiB"))];
     let mut sink = build(&TRACE, &receiver.url(), &limits).await;
     let mut spans: Vec<_> = (1..=25).map(|id| signals::span(1, id, 0, 1)).collect();
     let large: Attributes = attrs! { "large" => "x".repeat(3_000) };
@@ -189,7 +189,7 @@ async fn requests_are_bounded_by_count_and_bytes() {
 }
 
 #[tokio::test]
-async fn bodies_are_compressed_as_asked() {
+async fn bodies_are_compressed_as_configured() {
     for encoding in ["gzip", "zstd"] {
         let receiver = Receiver::start();
         let mut sink = build(&TRACE, &receiver.url(), &[("compression", text(encoding))]).await;
@@ -200,7 +200,7 @@ async fn bodies_are_compressed_as_asked() {
 }
 
 #[tokio::test]
-async fn every_request_bears_the_headers() {
+async fn every_request_has_the_configured_headers() {
     let receiver = Receiver::start();
     let headers = [("headers", text("authorization=Bearer%20hush,user-agent=me"))];
     let mut sink = build(&TRACE, &receiver.url(), &headers).await;

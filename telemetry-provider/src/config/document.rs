@@ -1,178 +1,181 @@
-//! Where in a document the telemetry provider is.
+//! Finds the telemetry provider in a document.
 
 use telemetry_core::Key;
 
-use crate::resolver::{Resolver, join};
+use crate::value_reader::{ValueReader, join};
 use crate::yaml::{Node, Value};
 
-/// The one kind of provider there is.
+/// The only supported type of provider.
 const PROVIDER_TYPE: &str = "inline::meta-reference";
-/// A provider of this id is skipped; so is one whose id is empty.
+/// A provider with this id is skipped, as is one with an empty id.
 const DISABLED: &str = "__disabled__";
-/// Keys of a provider. `module` says which Python module implements it, to Llama Stack.
+/// Keys of a provider. `module` is for Llama Stack: the Python module that implements the provider.
 const PROVIDER_KEYS: [&str; 4] = ["provider_id", "provider_type", "config", "module"];
 
-/// The parts of a document that concern us.
-pub(crate) struct Found<'a> {
-    pub telemetry: Telemetry<'a>,
-    /// The top-level map `server:`, unless that is Llama Stack's.
+/// The sections of a document that this crate reads.
+pub(crate) struct Sections<'a> {
+    pub provider: ProviderSection<'a>,
+    /// The top-level map `server:`, unless it is Llama Stack's.
     pub server: Option<&'a Node>,
 }
 
-/// What a document says of the provider.
-pub(crate) enum Telemetry<'a> {
-    /// This is its configuration.
-    Provider { config: &'a Node, path: String },
-    /// Nothing.
+/// The section of the telemetry provider.
+pub(crate) enum ProviderSection<'a> {
+    /// One provider is enabled and has this configuration.
+    Config { node: &'a Node, path: String },
+    /// The document does not configure the provider, so the defaults apply.
     Defaults,
-    /// There is none, or all are disabled.
-    Off,
-    /// Problems were noted.
-    Unclear,
+    /// No provider is enabled.
+    Disabled,
+    /// Problems were added.
+    Invalid,
 }
 
-/// Finds the list of providers in a whole `run.yaml` or in a document of our own.
-pub(crate) fn find<'a>(
+/// Finds the sections in a whole `run.yaml` of Llama Stack or in a document of our own.
+pub(crate) fn find_sections<'a>(
     root: &'a Node,
     server_keys: Option<&[Key]>,
-    resolver: &mut Resolver<'_>,
-) -> Found<'a> {
+    reader: &mut ValueReader<'_>,
+) -> Sections<'a> {
     let entries = match &root.value {
-        Value::Null => return Found { telemetry: Telemetry::Defaults, server: None },
+        Value::Null => return Sections { provider: ProviderSection::Defaults, server: None },
         Value::Map(entries) => entries,
         other => {
             let message = format!("expected a map with the list `telemetry`, found {}", other.type_name());
-            resolver.problem("", root.position, message);
-            return Found { telemetry: Telemetry::Unclear, server: None };
+            reader.add_problem_at("", root.position, message);
+            return Sections { provider: ProviderSection::Invalid, server: None };
         }
     };
     if let Some(providers) = root.get("providers") {
-        warn_of_server(root, server_keys, resolver);
-        return Found { telemetry: in_run_yaml(root, providers, resolver), server: None };
+        warn_of_server(root, server_keys, reader);
+        return Sections { provider: in_run_yaml(root, providers, reader), server: None };
     }
     for (name, _) in entries {
-        // `x-…` is where YAML files keep their anchors.
+        // YAML files keep their anchors under `x-…`.
         if !["telemetry", "server"].contains(&name.text.as_str()) && !name.text.starts_with("x-") {
             let known = ["telemetry", "server", "providers"];
-            resolver.unknown(&name.text, name.position, &name.text, known);
+            reader.add_unknown_key(&name.text, name.position, &name.text, known);
         }
     }
-    let telemetry = match root.get("telemetry") {
-        Some(list) => in_list(list, "telemetry", resolver),
-        None => Telemetry::Defaults,
+    let provider = match root.get("telemetry") {
+        Some(list) => in_list(list, "telemetry", reader),
+        None => ProviderSection::Defaults,
     };
-    Found { telemetry, server: root.get("server") }
+    Sections { provider, server: root.get("server") }
 }
 
-fn in_run_yaml<'a>(root: &'a Node, providers: &'a Node, resolver: &mut Resolver<'_>) -> Telemetry<'a> {
-    // Newer versions of Llama Stack have a top-level map of this name, which says nothing of providers.
+fn in_run_yaml<'a>(root: &'a Node, providers: &'a Node, reader: &mut ValueReader<'_>) -> ProviderSection<'a> {
+    // Newer versions of Llama Stack have a top-level map of this name, which does not contain providers.
     let top_level = root.get("telemetry").filter(|node| matches!(node.value, Value::List(_)));
     match (providers.get("telemetry"), top_level) {
-        (Some(list), None) => in_list(list, "providers.telemetry", resolver),
-        (None, Some(list)) => in_list(list, "telemetry", resolver),
+        (Some(list), None) => in_list(list, "providers.telemetry", reader),
+        (None, Some(list)) => in_list(list, "telemetry", reader),
         (Some(_), Some(list)) => {
-            let message = "there is also `providers.telemetry`; keep one of the two";
-            resolver.problem("telemetry", list.position, message);
-            Telemetry::Unclear
+            let message = "`providers.telemetry` has providers too; remove one of the two lists";
+            reader.add_problem_at("telemetry", list.position, message);
+            ProviderSection::Invalid
         }
         (None, None) => {
-            let message = "there is no telemetry provider; add the list `providers.telemetry`";
-            resolver.problem("providers", providers.position, message);
-            Telemetry::Unclear
+            let message = "the list `providers.telemetry` is missing";
+            reader.add_problem_at("providers", providers.position, message);
+            ProviderSection::Invalid
         }
     }
 }
 
-/// A `server:` beside `providers:` configures Llama Stack's own server.
-fn warn_of_server(root: &Node, server_keys: Option<&[Key]>, resolver: &mut Resolver<'_>) {
+/// Warns if `server:` has keys of the telemetry server: beside `providers:` it is Llama Stack's own.
+fn warn_of_server(root: &Node, server_keys: Option<&[Key]>, reader: &mut ValueReader<'_>) {
     let (Some(server), Some(keys)) = (root.get("server"), server_keys) else { return };
     if keys.iter().any(|key| server.get(key.name).is_some()) {
-        resolver.warnings.push(
-            "`server` of a run.yaml is Llama Stack's own and not read; give the telemetry server's in a \
+        reader.warnings.push(
+            "`server` in a run.yaml configures Llama Stack and is not read; configure the telemetry server in a \
              file without `providers`"
                 .to_owned(),
         );
     }
 }
 
-fn in_list<'a>(list: &'a Node, path: &str, resolver: &mut Resolver<'_>) -> Telemetry<'a> {
+fn in_list<'a>(list: &'a Node, path: &str, reader: &mut ValueReader<'_>) -> ProviderSection<'a> {
     let providers = match &list.value {
-        Value::Null => return Telemetry::Off,
+        Value::Null => return ProviderSection::Disabled,
         Value::List(providers) => providers,
         other => {
             let message = format!("expected a list of providers, found {}", other.type_name());
-            resolver.problem(path, list.position, message);
-            return Telemetry::Unclear;
+            reader.add_problem_at(path, list.position, message);
+            return ProviderSection::Invalid;
         }
     };
-    let problems_before = resolver.problems.len();
+    let problems_before = reader.problems.len();
     let mut enabled: Vec<(String, &Node, String)> = Vec::new();
     for (index, provider) in providers.iter().enumerate() {
         let path = format!("{path}[{index}]");
-        if let Some(id) = enabled_id(provider, &path, resolver) {
-            check_provider(provider, &path, resolver);
+        if let Some(id) = enabled_id(provider, &path, reader) {
+            check_provider(provider, &path, reader);
             enabled.push((id, provider, path));
         }
     }
     if let [(first, ..), (second, provider, path), ..] = enabled.as_slice() {
         let message = format!(
-            "only one telemetry provider may be enabled, here are `{first}` and `{second}`; disable one with \
+            "only one telemetry provider may be enabled, found `{first}` and `{second}`; disable one with \
              `provider_id: {DISABLED}`"
         );
-        resolver.problem(path, provider.position, message);
+        reader.add_problem_at(path, provider.position, message);
     }
-    if resolver.problems.len() > problems_before && enabled.len() != 1 {
-        return Telemetry::Unclear;
+    if reader.problems.len() > problems_before && enabled.len() != 1 {
+        return ProviderSection::Invalid;
     }
     match enabled.pop() {
-        None => Telemetry::Off,
+        None => ProviderSection::Disabled,
         Some((_, provider, path)) => match provider.get("config") {
-            Some(config) => Telemetry::Provider { config, path: join(&path, "config") },
-            None => Telemetry::Defaults,
+            Some(config) => ProviderSection::Config { node: config, path: join(&path, "config") },
+            None => ProviderSection::Defaults,
         },
     }
 }
 
-/// The id of a provider; `None` when it is disabled or wrong.
-fn enabled_id(provider: &Node, path: &str, resolver: &mut Resolver<'_>) -> Option<String> {
+/// Reads the id of a provider. Returns `None` if the provider is disabled or invalid.
+fn enabled_id(provider: &Node, path: &str, reader: &mut ValueReader<'_>) -> Option<String> {
     if !matches!(provider.value, Value::Map(_)) {
-        let message = format!("expected a provider, a map, found {}", provider.value.type_name());
-        resolver.problem(path, provider.position, message);
+        let message = format!(
+            "expected a map with `provider_id` and `provider_type`, found {}",
+            provider.value.type_name()
+        );
+        reader.add_problem_at(path, provider.position, message);
         return None;
     }
     let Some(id) = provider.get("provider_id") else {
-        resolver.problem(path, provider.position, "`provider_id` is missing");
+        reader.add_problem_at(path, provider.position, "`provider_id` is missing");
         return None;
     };
-    let id = resolver.text(id, &join(path, "provider_id"))?;
+    let id = reader.text(id, &join(path, "provider_id"))?;
     (id != DISABLED && !id.trim().is_empty()).then_some(id)
 }
 
-fn check_provider(provider: &Node, path: &str, resolver: &mut Resolver<'_>) {
+fn check_provider(provider: &Node, path: &str, reader: &mut ValueReader<'_>) {
     let Value::Map(entries) = &provider.value else { return };
     for (name, _) in entries {
         if !PROVIDER_KEYS.contains(&name.text.as_str()) {
-            resolver.unknown(&join(path, &name.text), name.position, &name.text, PROVIDER_KEYS);
+            reader.add_unknown_key(&join(path, &name.text), name.position, &name.text, PROVIDER_KEYS);
         }
     }
     let Some(node) = provider.get("provider_type") else {
-        let message = format!("`provider_type` is missing; it is `{PROVIDER_TYPE}`");
-        resolver.problem(path, provider.position, message);
+        let message = format!("`provider_type` is missing; set `{PROVIDER_TYPE}`");
+        reader.add_problem_at(path, provider.position, message);
         return;
     };
     let path = join(path, "provider_type");
-    let problems_before = resolver.problems.len();
-    match resolver.text(node, &path) {
+    let problems_before = reader.problems.len();
+    match reader.text(node, &path) {
         Some(found) if found == PROVIDER_TYPE => {}
         Some(found) => {
-            let message = format!("`{found}` is not supported; the only type is `{PROVIDER_TYPE}`");
-            resolver.problem(&path, node.position, message);
+            let message = format!("`{found}` is not supported; set `{PROVIDER_TYPE}`");
+            reader.add_problem_at(&path, node.position, message);
         }
-        None if resolver.problems.len() == problems_before => {
-            resolver.problem(
+        None if reader.problems.len() == problems_before => {
+            reader.add_problem_at(
                 &path,
                 node.position,
-                format!("it is empty; the only type is `{PROVIDER_TYPE}`"),
+                format!("`provider_type` is empty; set `{PROVIDER_TYPE}`"),
             );
         }
         None => {}

@@ -1,4 +1,4 @@
-//! The checked configuration of a provider.
+//! Reads and checks the configuration of a provider.
 
 mod document;
 mod sinks;
@@ -9,20 +9,22 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use telemetry_core::{Key, KeyKind, OptionError, OptionValue, Options, Registry, SinkEntry};
+use telemetry_core::{Key, KeyKind, OptionError, OptionValue, Options, Registry};
 use telemetry_pipeline::{PipelineConfig, Verdict};
 
-use crate::builtin;
-use crate::config::document::Telemetry;
+pub use self::sinks::SinkChoice;
+use crate::builtin::{ABSENT_SINKS, absent_sink};
+use crate::config::document::{ProviderSection, find_sections};
 use crate::environment::{Environment, ProcessEnvironment};
-use crate::error::{ConfigError, Problem};
-use crate::resolver::{Resolver, join};
-use crate::yaml::{Malformed, Node, Position, Value};
+use crate::error::ConfigError;
+use crate::problem::Problem;
+use crate::value_reader::{ValueReader, join};
+use crate::yaml::{Node, Position, Value, YamlError};
 
-/// A configuration file may be so many bytes long.
+/// Largest size of a configuration file.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// A checked configuration, ready to be started.
+/// A valid configuration, which a [`Provider`](crate::Provider) can start.
 ///
 /// ```
 /// use telemetry_core::Registry;
@@ -53,31 +55,21 @@ pub struct Config {
     warnings: Vec<String>,
 }
 
-/// A sink that the configuration chose.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SinkChoice {
-    /// The sink.
-    pub entry: &'static SinkEntry,
-    /// Its options: the file's, else the environment's, else the defaults.
-    pub options: Options,
-}
-
 impl Config {
-    /// Reads a file: a whole `run.yaml` of Llama Stack or just its `telemetry:` list.
+    /// Reads a file: a whole `run.yaml` of Llama Stack, or only its list `telemetry:`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with all problems that were found.
+    /// [`ConfigError`] with all problems.
     pub fn from_file(path: &Path, registry: &Registry) -> Result<Self, ConfigError> {
         ConfigReader::new(registry).read_file(path)
     }
 
-    /// Reads a text as [`Config::from_file`] reads a file.
+    /// Reads YAML text as [`Config::from_file`] reads a file.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with all problems that were found.
+    /// [`ConfigError`] with all problems.
     pub fn from_yaml(
         text: &str,
         registry: &Registry,
@@ -86,47 +78,48 @@ impl Config {
         ConfigReader::new(registry).environment(environment).read_yaml(text)
     }
 
-    /// The configuration without a file: the environment's, else the defaults.
+    /// Reads the environment, without a file. Everything else is the default.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with all problems that were found.
+    /// [`ConfigError`] with all problems.
     pub fn from_environment(registry: &Registry) -> Result<Self, ConfigError> {
         ConfigReader::new(registry).read_environment()
     }
 
-    /// The service this process is; may be empty.
+    /// Returns the name of the service that this process is. May be empty.
     pub fn service_name(&self) -> &str {
         &self.service_name
     }
 
-    /// The sinks, in the order given.
+    /// Returns the chosen sinks in the order of the file.
     pub fn sinks(&self) -> &[SinkChoice] {
         &self.sinks
     }
 
-    /// Whether there is an enabled provider. A file may disable all it has; nothing is recorded then.
+    /// Returns true if a provider is enabled. A file may disable all its providers; nothing is recorded then.
     pub fn is_enabled(&self) -> bool {
         self.is_enabled
     }
 
-    /// What is odd but usable, a sentence each.
+    /// Returns a message for everything that is probably a mistake but not an error.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// The top-level map `server:`, with the defaults of the keys given to [`ConfigReader::server_keys`].
+    /// Returns the options of the top-level map `server:`, with the defaults of the keys that
+    /// [`ConfigReader::server_keys`] set.
     pub fn server(&self) -> &Options {
         &self.server
     }
 
-    /// The settings of the pipeline.
+    /// Returns the settings of the pipeline.
     pub fn pipeline(&self) -> &PipelineConfig {
         &self.pipeline
     }
 
-    /// Lets `hook` see every attribute and message that this process logs, and drop or replace it,
-    /// before any sink does. What the file says of `content` comes first.
+    /// Calls `hook` with every attribute and message that this process logs. The hook can drop or replace
+    /// it before it reaches a sink. The file's option `content` is applied first.
     ///
     /// ```
     /// use telemetry_pipeline::Verdict;
@@ -149,13 +142,14 @@ impl Config {
         self
     }
 
-    /// The parts that a provider starts.
+    /// Splits the configuration into service name, sinks and pipeline settings.
     pub(crate) fn into_parts(self) -> (String, Vec<SinkChoice>, PipelineConfig) {
         (self.service_name, self.sinks, self.pipeline)
     }
 }
 
-/// Reads configurations. [`Config`]'s functions suffice unless the program has a `server:` map.
+/// Reads configurations with more control than [`Config`]'s functions: another environment, or a program
+/// that has options of its own in the top-level map `server:`.
 ///
 /// ```
 /// use telemetry_core::{Key, KeyKind};
@@ -192,20 +186,19 @@ impl std::fmt::Debug for ConfigReader<'_> {
 }
 
 impl<'a> ConfigReader<'a> {
-    /// A reader that chooses from these sinks, in the environment of the process.
+    /// Creates a reader that knows the sinks of `registry` and reads the environment of the process.
     pub fn new(registry: &'a Registry) -> Self {
         Self { registry, environment: &ProcessEnvironment, server_keys: None }
     }
 
-    /// Takes variables from `environment` instead of the process.
+    /// Reads variables from `environment` instead of the process.
     #[must_use]
     pub fn environment(mut self, environment: &'a dyn Environment) -> Self {
         self.environment = environment;
         self
     }
 
-    /// Reads the top-level map `server:` and checks it against these keys. Without this call the map
-    /// is left to whoever it is for.
+    /// Reads the top-level map `server:`, which may contain these keys. Without this call the map is ignored.
     #[must_use]
     pub fn server_keys(mut self, keys: &'a [Key]) -> Self {
         self.server_keys = Some(keys);
@@ -216,41 +209,41 @@ impl<'a> ConfigReader<'a> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with all problems that were found.
+    /// [`ConfigError`] with all problems.
     pub fn read_file(&self, path: &Path) -> Result<Config, ConfigError> {
         let text =
             read_text(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
         self.read(&text, Some(path.to_path_buf()))
     }
 
-    /// Reads a text.
+    /// Reads YAML text.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with all problems that were found.
+    /// [`ConfigError`] with all problems.
     pub fn read_yaml(&self, text: &str) -> Result<Config, ConfigError> {
         self.read(text, None)
     }
 
-    /// Reads the environment only.
+    /// Reads the environment, without a file.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] with all problems that were found.
+    /// [`ConfigError`] with all problems.
     pub fn read_environment(&self) -> Result<Config, ConfigError> {
         self.read("", None)
     }
 
     fn read(&self, text: &str, file: Option<PathBuf>) -> Result<Config, ConfigError> {
-        let mut resolver = Resolver::new(text, self.secret_keys(), self.environment);
+        let mut reader = ValueReader::new(text, self.secret_keys(), self.environment);
         let config = match crate::yaml::parse(text) {
-            Ok(root) => Some(self.interpret(&root, &mut resolver)),
-            Err(Malformed { message, position }) => {
-                resolver.problem("", position.unwrap_or_default(), message);
+            Ok(root) => Some(self.read_document(&root, &mut reader)),
+            Err(YamlError { message, position }) => {
+                reader.add_problem_at("", position.unwrap_or_default(), message);
                 None
             }
         };
-        let Resolver { mut problems, warnings, .. } = resolver;
+        let ValueReader { mut problems, warnings, .. } = reader;
         problems.sort_by_key(|Problem { location, .. }| (location.line, location.column));
         match config {
             Some(config) if problems.is_empty() => Ok(Config { warnings, ..config }),
@@ -258,7 +251,7 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
-    /// The keys whose values no message may show.
+    /// Returns the keys whose values no message may show.
     fn secret_keys(&self) -> Vec<&'a str> {
         let keys = self.registry.entries().flat_map(|entry| entry.keys);
         let secret =
@@ -266,14 +259,14 @@ impl<'a> ConfigReader<'a> {
         secret.flat_map(|key| std::iter::once(key.name).chain(key.flat)).collect()
     }
 
-    /// Reads the whole document; problems go to the resolver.
-    fn interpret(&self, root: &Node, resolver: &mut Resolver<'_>) -> Config {
-        let found = document::find(root, self.server_keys, resolver);
+    /// Reads the whole document. Adds all problems to `reader`.
+    fn read_document(&self, root: &Node, reader: &mut ValueReader<'_>) -> Config {
+        let sections = find_sections(root, self.server_keys, reader);
         let empty = Node { value: Value::Null, position: Position::default(), written: None };
         let mut server = Vec::new();
         if let Some(keys) = self.server_keys {
-            server = resolver.options(found.server.unwrap_or(&empty), "server", keys);
-            resolver.add_defaults("server", &mut server, keys);
+            server = reader.options(sections.server.unwrap_or(&empty), "server", keys);
+            reader.add_defaults("server", &mut server, keys);
         }
         let mut config = Config {
             service_name: String::new(),
@@ -283,40 +276,40 @@ impl<'a> ConfigReader<'a> {
             is_enabled: true,
             warnings: Vec::new(),
         };
-        match found.telemetry {
-            Telemetry::Provider { config: node, path } => self.provider(node, &path, &mut config, resolver),
-            Telemetry::Defaults => self.provider(&empty, "", &mut config, resolver),
-            Telemetry::Off => {
-                resolver.warnings.push("no telemetry provider is enabled: nothing is recorded".to_owned());
+        match sections.provider {
+            ProviderSection::Config { node, path } => self.read_provider(node, &path, &mut config, reader),
+            ProviderSection::Defaults => self.read_provider(&empty, "", &mut config, reader),
+            ProviderSection::Disabled => {
+                reader.warnings.push("no telemetry provider is enabled; nothing is recorded".to_owned());
                 config.is_enabled = false;
             }
-            Telemetry::Unclear => {}
+            ProviderSection::Invalid => {}
         }
         config
     }
 
     /// Reads the `config:` of the enabled provider.
-    fn provider(&self, node: &Node, path: &str, config: &mut Config, resolver: &mut Resolver<'_>) {
+    fn read_provider(&self, node: &Node, path: &str, config: &mut Config, reader: &mut ValueReader<'_>) {
         if !matches!(node.value, Value::Map(_) | Value::Null) {
             let message = format!("expected a map, found {}", node.value.type_name());
-            resolver.problem(path, node.position, message);
+            reader.add_problem_at(path, node.position, message);
             return;
         }
-        config.service_name = service_name(node, path, resolver);
-        config.sinks = sinks::choose(self.registry, node, path, resolver);
-        self.check_keys(node, path, resolver);
+        config.service_name = read_service_name(node, path, reader);
+        config.sinks = sinks::choose(self.registry, node, path, reader);
+        self.check_keys(node, path, reader);
         if let Some(pipeline) = node.get("pipeline") {
-            let options = resolver.options(pipeline, &join(path, "pipeline"), PipelineConfig::KEYS);
+            let options = reader.options(pipeline, &join(path, "pipeline"), PipelineConfig::KEYS);
             match PipelineConfig::default().with_options(&Options::new(options)) {
                 Ok(pipeline) => config.pipeline = pipeline,
-                Err(OptionError { location, message }) => resolver.note(location, message),
+                Err(OptionError { location, message }) => reader.add_problem(location, message),
             }
         }
     }
 
-    /// Notes the keys of `config:` that nobody knows, and checks the options of linked sinks that are
-    /// not chosen.
-    fn check_keys(&self, node: &Node, path: &str, resolver: &mut Resolver<'_>) {
+    /// Adds a problem for every unknown key of `config:`, and a warning for options of sinks that are not in
+    /// this build.
+    fn check_keys(&self, node: &Node, path: &str, reader: &mut ValueReader<'_>) {
         let Value::Map(entries) = &node.value else { return };
         let mut known = vec!["service_name", "sinks", "pipeline"];
         for entry in self.registry.entries() {
@@ -324,35 +317,36 @@ impl<'a> ConfigReader<'a> {
             known.extend(entry.keys.iter().filter_map(|key| key.flat));
         }
         for (name, value) in entries {
-            let absent = builtin::ABSENT.iter().any(|absent| absent.flat == Some(name.text.as_str()));
-            let unlinked = sinks::is_asked_for(&name.text, node);
-            if builtin::absent(&name.text).is_some() {
-                if !unlinked {
-                    let warning = format!("`{}` is not in this build: its options are ignored", name.text);
-                    resolver.warnings.push(warning);
+            let is_flat_of_absent = ABSENT_SINKS.iter().any(|absent| absent.flat == Some(name.text.as_str()));
+            let is_chosen = sinks::is_chosen_by_name(&name.text, node);
+            if absent_sink(&name.text).is_some() {
+                if !is_chosen {
+                    let warning =
+                        format!("sink `{}` is not in this build; its options are ignored", name.text);
+                    reader.warnings.push(warning);
                 }
-            } else if !known.contains(&name.text.as_str()) && !absent && !unlinked {
-                let all = known.iter().copied().chain(builtin::ABSENT.iter().map(|absent| absent.name));
-                resolver.unknown(&join(path, &name.text), name.position, &name.text, all);
+            } else if !known.contains(&name.text.as_str()) && !is_flat_of_absent && !is_chosen {
+                let all = known.iter().copied().chain(ABSENT_SINKS.iter().map(|absent| absent.name));
+                reader.add_unknown_key(&join(path, &name.text), name.position, &name.text, all);
             }
-            if absent {
-                // Its variables must be there in every build alike.
-                let _ = resolver.text(value, &join(path, &name.text));
+            if is_flat_of_absent {
+                // The variables in its value must be set in every build.
+                let _ = reader.text(value, &join(path, &name.text));
             }
         }
     }
 }
 
-/// `service_name`: the file's, else `OTEL_SERVICE_NAME`, else empty.
-fn service_name(node: &Node, path: &str, resolver: &mut Resolver<'_>) -> String {
-    // Llama Stack's configurations carry a zero-width space where they mean nothing.
+/// Reads the service name from the file, else from `OTEL_SERVICE_NAME`, else returns an empty one.
+fn read_service_name(node: &Node, path: &str, reader: &mut ValueReader<'_>) -> String {
+    // Llama Stack's configurations contain a zero-width space as the empty name.
     let clean = |name: String| name.replace('\u{200B}', "").trim().to_owned();
     let given = node.get("service_name");
-    let given = given.and_then(|node| resolver.text(node, &join(path, "service_name"))).map(clean);
+    let given = given.and_then(|node| reader.text(node, &join(path, "service_name"))).map(clean);
     if let Some(name) = given.filter(|name| !name.is_empty()) {
         return name;
     }
-    match resolver.variable("OTEL_SERVICE_NAME").map(|entry| entry.value) {
+    match reader.variable("OTEL_SERVICE_NAME").map(|entry| entry.value) {
         Some(OptionValue::Text(name)) => clean(name),
         Some(_) | None => String::new(),
     }
@@ -363,7 +357,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     let file = std::fs::File::open(path)?;
     let bytes = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if bytes as u64 > MAX_FILE_BYTES {
-        let message = format!("it is larger than {} MiB", MAX_FILE_BYTES >> 20);
+        let message = format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20);
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message));
     }
     Ok(text)

@@ -1,4 +1,4 @@
-//! Every error, word for word.
+//! Every error message, word for word.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn malformed_yaml_shows_line_column_and_excerpt() {
 }
 
 #[test]
-fn an_unknown_key_names_the_nearest() {
+fn an_unknown_key_suggests_the_most_similar_one() {
     fails(
         &provider("sqlite:\n  synchronus: full"),
         "configuration: telemetry[0].config.sqlite.synchronus (line 6, column 7): unknown key `synchronus`; \
@@ -44,7 +44,7 @@ fn an_unknown_key_names_the_nearest() {
     fails(
         "telemetry: [{provider_id: a, provider_typ: b}]",
         "configuration: 2 problems\n\
-         telemetry[0] (line 1, column 13): `provider_type` is missing; it is `inline::meta-reference`\n  \
+         telemetry[0] (line 1, column 13): `provider_type` is missing; set `inline::meta-reference`\n  \
          1 | telemetry: [{provider_id: a, provider_typ: b}]\n    |             ^\n\
          telemetry[0].provider_typ (line 1, column 30): unknown key `provider_typ`; did you mean `provider_type`?\n  \
          1 | telemetry: [{provider_id: a, provider_typ: b}]\n    |                              ^",
@@ -52,18 +52,18 @@ fn an_unknown_key_names_the_nearest() {
 }
 
 #[test]
-fn an_unknown_sink_lists_what_is_linked_and_the_line_to_write() {
+fn an_unknown_sink_lists_the_linked_ones_and_the_line_to_write() {
     fails(
         &provider("sinks: [console, kafka]\nkafka: {brokers: x}"),
         "configuration: telemetry[0].config.sinks[1] (line 5, column 22): no sink named `kafka` is linked \
-         (linked: acme, console, otel_metric, otel_trace, sqlite); if a crate in Cargo.toml has it, the program \
-         must name that crate once: `telemetry_provider::link_sinks!(that_crate);`\n  \
+         (linked: acme, console, otel_metric, otel_trace, sqlite); if it comes from a crate in Cargo.toml, the program \
+         must link that crate: `telemetry_provider::link_sinks!(that_crate);`\n  \
          5 |     sinks: [console, kafka]\n    |                      ^",
     );
 }
 
 #[test]
-fn a_misspelt_sink_is_told_the_nearest() {
+fn a_misspelt_sink_suggests_the_most_similar_one() {
     fails(
         &provider("sinks: consol, sqlite"),
         "configuration: telemetry[0].config.sinks (line 5, column 12): no sink named `consol` is linked (linked: \
@@ -123,27 +123,27 @@ fn a_value_of_the_wrong_type_says_what_was_expected() {
 }
 
 #[test]
-fn the_list_of_providers_must_be_one() {
+fn the_list_of_providers_must_be_valid() {
     for (text, expected) in [
         ("7", "line 1, column 1: expected a map with the list `telemetry`, found integer"),
         ("telemetry: x", "telemetry (line 1, column 12): expected a list of providers, found text"),
-        ("telemetry: [x]", "telemetry[0] (line 1, column 13): expected a provider, a map, found text"),
-        ("telemetry: [{}]", "telemetry[0] (line 1, column 13): `provider_id` is missing"),
         (
-            "providers: {}",
-            "providers (line 1, column 12): there is no telemetry provider; add the list `providers.telemetry`",
+            "telemetry: [x]",
+            "telemetry[0] (line 1, column 13): expected a map with `provider_id` and `provider_type`, found text",
         ),
+        ("telemetry: [{}]", "telemetry[0] (line 1, column 13): `provider_id` is missing"),
+        ("providers: {}", "providers (line 1, column 12): the list `providers.telemetry` is missing"),
         (
             "providers: {telemetry: []}\ntelemetry: []",
-            "telemetry (line 2, column 12): there is also `providers.telemetry`; keep one of the two",
+            "telemetry (line 2, column 12): `providers.telemetry` has providers too; remove one of the two lists",
         ),
         (
             "telemetry: [{provider_id: a, provider_type: remote::x}]",
-            "telemetry[0].provider_type (line 1, column 45): `remote::x` is not supported; the only type is `inline::meta-reference`",
+            "telemetry[0].provider_type (line 1, column 45): `remote::x` is not supported; set `inline::meta-reference`",
         ),
         (
             "telemetry: [{provider_id: a, provider_type: }]",
-            "telemetry[0].provider_type (line 1, column 43): it is empty; the only type is `inline::meta-reference`",
+            "telemetry[0].provider_type (line 1, column 43): `provider_type` is empty; set `inline::meta-reference`",
         ),
     ] {
         let error = read(text).unwrap_err();
@@ -152,11 +152,11 @@ fn the_list_of_providers_must_be_one() {
 }
 
 #[test]
-fn two_enabled_providers_are_one_too_many() {
+fn two_enabled_providers_are_an_error() {
     let one = "provider_type: 'inline::meta-reference'";
     fails(
         &format!("telemetry:\n- {{provider_id: a, {one}}}\n- {{provider_id: b, {one}}}\n"),
-        "configuration: telemetry[1] (line 3, column 3): only one telemetry provider may be enabled, here are `a` and \
+        "configuration: telemetry[1] (line 3, column 3): only one telemetry provider may be enabled, found `a` and \
          `b`; disable one with `provider_id: __disabled__`\n  \
          3 | - {provider_id: b, provider_type: 'inline::meta-reference'}\n    |   ^",
     );
@@ -205,7 +205,7 @@ fn no_secret_is_shown() {
 }
 
 #[test]
-fn a_home_that_is_not_set_is_named() {
+fn an_unset_home_is_named() {
     let error = read_in("", &Variables::default()).unwrap_err();
     assert_eq!(
         error,
@@ -233,6 +233,6 @@ fn a_file_is_named_in_its_errors() {
 
     std::fs::write(&path, " ".repeat((4 << 20) + 1)).unwrap();
     let large = Config::from_file(&path, &registry).unwrap_err();
-    assert_eq!(std::error::Error::source(&large).unwrap().to_string(), "it is larger than 4 MiB");
+    assert_eq!(std::error::Error::source(&large).unwrap().to_string(), "the file is larger than 4 MiB");
     assert!(matches!(Config::from_file(folder.path(), &registry), Err(crate::ConfigError::Read { .. })));
 }

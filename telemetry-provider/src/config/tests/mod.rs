@@ -1,4 +1,4 @@
-//! A claim per sentence of what a configuration may say.
+//! Tests of configurations: errors, the place of the provider in a document, and values.
 
 mod errors;
 mod providers;
@@ -49,7 +49,7 @@ fn registry() -> Registry {
     Registry::from_entries([&CONSOLE, &SQLITE, &OTEL_TRACE, &OTEL_METRIC, &ACME]).unwrap()
 }
 
-/// Reads a document in this environment, as the server does.
+/// Reads a document with this environment, as the server does.
 fn read_in(text: &str, environment: &Variables) -> Result<Config, String> {
     let registry = registry();
     let reader = ConfigReader::new(&registry).environment(environment).server_keys(SERVER_KEYS);
@@ -64,7 +64,7 @@ fn read(text: &str) -> Result<Config, String> {
     read_in(text, &home())
 }
 
-/// A document whose one provider has these lines as its configuration.
+/// Returns a document with one provider, whose configuration consists of these lines.
 fn provider(config: &str) -> String {
     let mut text =
         "telemetry:\n- provider_id: meta-reference\n  provider_type: inline::meta-reference\n  config:\n"
@@ -79,7 +79,7 @@ fn names(config: &Config) -> Vec<&str> {
     config.sinks().iter().map(|choice| choice.entry.name).collect()
 }
 
-/// An option of the only or first sink of this name.
+/// Returns an option of a chosen sink as text.
 fn option(config: &Config, sink: &str, key: &str) -> Option<String> {
     let choice = config.sinks().iter().find(|choice| choice.entry.name == sink)?;
     choice.options.text(key).unwrap()

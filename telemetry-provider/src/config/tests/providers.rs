@@ -1,8 +1,8 @@
-//! Where the provider stands in a document, and whether it is enabled.
+//! The place of the provider in a document, and providers that are disabled.
 
 use super::*;
 
-/// As Llama Stack 0.2.20 generates it, with parts that are not ours to resolve.
+/// A file as Llama Stack 0.2.20 generates it. Variables outside the telemetry provider are not set.
 const RUN_YAML: &str = "\
 version: 2
 image_name: starter
@@ -54,7 +54,9 @@ fn server_of_a_run_yaml_is_llama_stacks_own() {
     let text = "providers: {telemetry: []}\nserver: {listen: '0.0.0.0:1', port: 8321}\n";
     let config = read(text).unwrap();
     assert_eq!(config.server().text("listen").unwrap().as_deref(), Some("127.0.0.1:8322"));
-    assert!(config.warnings()[0].starts_with("`server` of a run.yaml is Llama Stack's own and not read"));
+    assert!(
+        config.warnings()[0].starts_with("`server` in a run.yaml configures Llama Stack and is not read")
+    );
 }
 
 #[test]
@@ -65,7 +67,7 @@ fn an_empty_document_means_the_defaults() {
 }
 
 #[test]
-fn disabled_providers_are_skipped_with_all_they_hold() {
+fn disabled_providers_are_skipped_whatever_they_contain() {
     let text = "\
 telemetry:
 - provider_id: __disabled__
@@ -82,12 +84,12 @@ telemetry:
 }
 
 #[test]
-fn a_file_may_switch_telemetry_off() {
+fn a_file_may_disable_telemetry() {
     for text in ["telemetry: []", "telemetry:", "telemetry: [{provider_id: __disabled__}]"] {
         let config = read(text).unwrap();
         assert!(!config.is_enabled(), "{text}");
         assert!(config.sinks().is_empty());
-        assert_eq!(config.warnings(), ["no telemetry provider is enabled: nothing is recorded"]);
+        assert_eq!(config.warnings(), ["no telemetry provider is enabled; nothing is recorded"]);
     }
 }
 
@@ -100,13 +102,13 @@ fn config_may_be_missing_or_null() {
 }
 
 #[test]
-fn the_newer_llama_stacks_telemetry_map_is_left_alone() {
+fn the_telemetry_map_of_newer_llama_stacks_is_ignored() {
     let text = "providers:\n  telemetry: []\ntelemetry: {enabled: true}\n";
     assert!(!read(text).unwrap().is_enabled());
 }
 
 #[test]
-fn without_server_keys_the_map_server_is_not_looked_at() {
+fn without_server_keys_the_map_server_is_ignored() {
     let registry = registry();
     let config = Config::from_yaml("server: {x: '${env.NOT_SET}'}", &registry, &home()).unwrap();
     assert_eq!(config.server().keys().count(), 0);

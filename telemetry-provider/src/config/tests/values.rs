@@ -1,4 +1,4 @@
-//! Which value counts, and what it stands for.
+//! Values: which source wins, and how a value is read.
 
 use std::time::Duration;
 
@@ -35,25 +35,25 @@ fn sinks_come_from_the_file_else_the_environment_else_the_default() {
 }
 
 #[test]
-fn the_default_is_what_the_build_has_of_it() {
+fn the_default_sinks_are_those_that_the_build_has() {
     let registry = Registry::from_entries([&CONSOLE, &ACME]).unwrap();
     let config = Config::from_yaml("", &registry, &home()).unwrap();
     assert_eq!(names(&config), ["console"]);
-    assert_eq!(config.warnings(), ["of the default sinks console,sqlite, `sqlite` is not in this build"]);
+    assert_eq!(config.warnings(), ["default sink `sqlite` is not in this build and is not started"]);
 }
 
 #[test]
 fn otel_is_two_sinks_with_a_warning() {
     let config = read(&provider("sinks: [otel]")).unwrap();
     assert_eq!(names(&config), ["otel_trace", "otel_metric"]);
-    assert_eq!(config.warnings(), ["sink `otel` is now called `otel_trace`, `otel_metric`"]);
+    assert_eq!(config.warnings(), ["sink name `otel` is deprecated; write `otel_trace,otel_metric`"]);
 }
 
 #[test]
 fn a_sink_named_twice_is_started_once() {
     let config = read(&provider("sinks: [console, console]")).unwrap();
     assert_eq!(names(&config), ["console"]);
-    assert_eq!(config.warnings(), ["sink `console` is named twice and started once"]);
+    assert_eq!(config.warnings(), ["`sinks` contains `console` twice; it is started once"]);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_flat_key_goes_to_every_sink_that_has_it() {
 }
 
 #[test]
-fn a_substituted_value_is_typed_for_its_key() {
+fn an_expanded_value_has_the_type_of_its_key() {
     let environment = Variables::from([
         ("HOME", "/h"),
         ("NUMBER", "8"),
@@ -125,12 +125,12 @@ fn a_substituted_value_is_typed_for_its_key() {
     assert_eq!(options.float("share"), Ok(Some(0.5)));
     assert_eq!(options.size("max_size"), Ok(Some(10 << 30)));
     assert_eq!(options.duration("purge_interval"), Ok(Some(Duration::from_secs(8))));
-    // Empty is absent, so the default counts.
+    // An empty value counts as absent, so the default applies.
     assert_eq!(options.text("synchronous").unwrap().as_deref(), Some("normal"));
 }
 
 #[test]
-fn a_text_keeps_its_spelling() {
+fn text_is_read_as_written() {
     let environment = Variables::from([("TOKEN", "0123"), ("VERSION", "1.10")]);
     let text = provider(
         "sinks: otel_trace
@@ -152,7 +152,7 @@ otel_trace:
 }
 
 #[test]
-fn third_party_sinks_have_maps_like_ours() {
+fn a_third_party_sink_has_a_map_of_options() {
     let config = read(&provider("sinks: acme\nacme: {topics: [a, 7]}")).unwrap();
     assert_eq!(config.sinks()[0].options.list("topics").unwrap().unwrap(), ["a", "7"]);
 }
@@ -165,7 +165,7 @@ fn pipeline_settings_are_read() {
 }
 
 #[test]
-fn defaults_of_sinks_that_are_not_chosen_do_not_matter() {
+fn defaults_of_sinks_that_are_not_chosen_are_not_checked() {
     // Without HOME the default path of sqlite can't be expanded.
     assert!(read_in(&provider("sinks: console"), &Variables::default()).is_ok());
 }

@@ -1,16 +1,14 @@
-//! From nodes of the document to checked options.
+//! Reads checked option values from YAML nodes and collects all problems.
 
 use telemetry_core::{Entry, Key, KeyKind, Location, OptionError, OptionValue, Options};
 
 use crate::environment::Environment;
-use crate::error::Problem;
-use crate::excerpt::excerpt;
-use crate::substitution::{expand_home, substitute};
-use crate::suggestion::suggestion;
+use crate::expand::{expand_home, expand_variables};
+use crate::problem::{Problem, excerpt, suggestion};
 use crate::yaml::{Node, Position, Value};
 
-/// Resolves variables, checks values, and notes every problem instead of stopping at the first.
-pub(crate) struct Resolver<'a> {
+/// Expands variables and checks values. Collects every problem instead of stopping at the first.
+pub(crate) struct ValueReader<'a> {
     source: &'a str,
     secret_keys: Vec<&'a str>,
     pub environment: &'a dyn Environment,
@@ -18,51 +16,51 @@ pub(crate) struct Resolver<'a> {
     pub warnings: Vec<String>,
 }
 
-/// How scalars are taken.
+/// How scalars are read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Scalars {
-    /// As what they look like.
+    /// As a boolean, a number or text, by their form.
     Typed,
-    /// As they are written: a token `0123` or `1e5` is no number.
+    /// As text, exactly as written: a token `0123` or `1e5` is not a number.
     AsWritten,
 }
 
-impl<'a> Resolver<'a> {
-    /// A resolver of the document `source`, in which these keys hold secrets.
+impl<'a> ValueReader<'a> {
+    /// Creates a reader of the document `source`. The values of `secret_keys` are secret.
     pub(crate) fn new(source: &'a str, secret_keys: Vec<&'a str>, environment: &'a dyn Environment) -> Self {
         Self { source, secret_keys, environment, problems: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Notes a problem of the document.
-    pub(crate) fn problem(&mut self, path: &str, position: Position, message: impl Into<String>) {
-        self.note(location(path, position), message.into());
+    /// Adds a problem at a position in the document.
+    pub(crate) fn add_problem_at(&mut self, path: &str, position: Position, message: impl Into<String>) {
+        self.add_problem(location(path, position), message.into());
     }
 
-    /// Notes a problem at the place a value came from.
-    pub(crate) fn note(&mut self, location: Location, message: String) {
+    /// Adds a problem at the place that a value comes from.
+    pub(crate) fn add_problem(&mut self, location: Location, message: String) {
         let excerpt = match (location.line, location.column) {
             (Some(line), Some(column)) => excerpt(self.source, Position { line, column }, &self.secret_keys),
             _ => None,
         };
         let problem = Problem { location, message, excerpt };
-        // Three sinks share one flat key; its problem is one.
+        // Sinks that share a flat key would report the same problem several times.
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 
-    /// Notes a key that nobody knows.
-    pub(crate) fn unknown<'k>(
+    /// Adds a problem about an unknown key.
+    pub(crate) fn add_unknown_key<'k>(
         &mut self,
         path: &str,
         position: Position,
         key: &str,
         known: impl IntoIterator<Item = &'k str>,
     ) {
-        self.problem(path, position, format!("unknown key `{key}`{}", suggestion(key, known)));
+        self.add_problem_at(path, position, format!("unknown key `{key}`{}", suggestion(key, known)));
     }
 
-    /// A variable of the environment; empty counts as unset, as OpenTelemetry says.
+    /// Reads an environment variable. An empty value counts as unset, as OpenTelemetry requires.
     pub(crate) fn variable(&mut self, name: &str) -> Option<Entry> {
         let location = Location { variable: Some(name.to_owned()), ..Location::default() };
         match self.environment.variable(name) {
@@ -71,14 +69,14 @@ impl<'a> Resolver<'a> {
                 Some(Entry { value: OptionValue::Text(text), location })
             }
             Err(error) => {
-                self.note(location, error.to_string());
+                self.add_problem(location, error.to_string());
                 None
             }
         }
     }
 
-    /// The text of a node that must be a text; `None` when it is null or, after a substitution,
-    /// empty, or when a problem was noted.
+    /// Reads a node as text. Returns `None` if it is null, if the expansion of its variables is empty, or
+    /// if a problem was added.
     pub(crate) fn text(&mut self, node: &Node, path: &str) -> Option<String> {
         let key = Key { name: "", kind: KeyKind::Text, flat: None, default: None, help: "" };
         match self.value(node, path, &key)?.value {
@@ -87,20 +85,20 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The checked value of `key` in a node; `None` when it is null or a problem was noted.
+    /// Reads a node as the value of `key`. Returns `None` if it is null or a problem was added.
     pub(crate) fn value(&mut self, node: &Node, path: &str, key: &Key) -> Option<Entry> {
         let scalars = match key.kind {
             KeyKind::Flag | KeyKind::Integer | KeyKind::Float | KeyKind::Size | KeyKind::Duration => {
                 Scalars::Typed
             }
-            // Texts, and whatever core adds: the sink reads those itself.
+            // Texts, and kinds that are added later: the sink reads those itself.
             _ => Scalars::AsWritten,
         };
         let entry = self.convert(node, path, scalars)?;
-        self.finish(entry, key)
+        self.check(entry, key)
     }
 
-    /// The value of `key` when the configuration has none.
+    /// Returns the default value of `key`.
     pub(crate) fn default(&mut self, owner: &str, key: &Key) -> Option<Entry> {
         let text = key.default?;
         let node = Node { value: Value::Text(text.to_owned()), position: Position::default(), written: None };
@@ -109,13 +107,13 @@ impl<'a> Resolver<'a> {
         if let (OptionValue::Text(text), KeyKind::Flag | KeyKind::Integer | KeyKind::Float) =
             (&entry.value, key.kind)
         {
-            entry.value = typed(text);
+            entry.value = parse_scalar(text);
         }
-        self.finish(entry, key)
+        self.check(entry, key)
     }
 
-    /// Expands `~` in paths and checks the value against the key.
-    fn finish(&mut self, mut entry: Entry, key: &Key) -> Option<Entry> {
+    /// Expands `~` in a path and checks that the value is valid for the key.
+    fn check(&mut self, mut entry: Entry, key: &Key) -> Option<Entry> {
         if entry.value == OptionValue::Null {
             return None;
         }
@@ -123,21 +121,21 @@ impl<'a> Resolver<'a> {
             match expand_home(path, self.environment) {
                 Ok(expanded) => entry.value = OptionValue::Text(expanded),
                 Err(message) => {
-                    self.note(entry.location, message);
+                    self.add_problem(entry.location, message);
                     return None;
                 }
             }
         }
-        match check(key, &entry) {
+        match check_kind(key, &entry) {
             Ok(()) => Some(entry),
             Err(OptionError { location, message }) => {
-                self.note(location, message);
+                self.add_problem(location, message);
                 None
             }
         }
     }
 
-    /// A node with its variables replaced; `None` when one can't be.
+    /// Expands the variables in a node. Returns `None` if a problem was added.
     fn convert(&mut self, node: &Node, path: &str, scalars: Scalars) -> Option<Entry> {
         let mut location = location(path, node.position);
         let as_written = |value: OptionValue| match (&node.written, scalars) {
@@ -149,18 +147,18 @@ impl<'a> Resolver<'a> {
             Value::Flag(flag) => as_written(OptionValue::Flag(*flag)),
             Value::Integer(number) => as_written(OptionValue::Integer(*number)),
             Value::Float(number) => as_written(OptionValue::Float(*number)),
-            Value::Text(text) => match substitute(text, self.environment) {
+            Value::Text(text) => match expand_variables(text, self.environment) {
                 Ok(None) => OptionValue::Text(text.clone()),
-                Ok(Some(done)) => {
-                    location.variable = done.variable;
+                Ok(Some(expanded)) => {
+                    location.variable = expanded.variable;
                     match scalars {
-                        Scalars::AsWritten if done.text.is_empty() => OptionValue::Null,
-                        Scalars::AsWritten => OptionValue::Text(done.text),
-                        Scalars::Typed => typed(&done.text),
+                        Scalars::AsWritten if expanded.text.is_empty() => OptionValue::Null,
+                        Scalars::AsWritten => OptionValue::Text(expanded.text),
+                        Scalars::Typed => parse_scalar(&expanded.text),
                     }
                 }
                 Err(message) => {
-                    self.note(location, message);
+                    self.add_problem(location, message);
                     return None;
                 }
             },
@@ -170,7 +168,7 @@ impl<'a> Resolver<'a> {
                 for (name, item) in entries {
                     let path = join(path, &name.text);
                     if let Some(entry) = self.convert(item, &path, scalars)
-                        && !is_emptied(item, &entry)
+                        && !expanded_to_nothing(item, &entry)
                     {
                         pairs.push((name.text.clone(), entry));
                     }
@@ -185,7 +183,7 @@ impl<'a> Resolver<'a> {
         let mut entries = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             if let Some(entry) = self.convert(item, &format!("{path}[{index}]"), scalars)
-                && !is_emptied(item, &entry)
+                && !expanded_to_nothing(item, &entry)
             {
                 entries.push(entry);
             }
@@ -193,14 +191,14 @@ impl<'a> Resolver<'a> {
         entries
     }
 
-    /// The entries of a map of options, each checked against its key; unknown ones are noted.
+    /// Reads a map of options. Adds a problem for every unknown key and every invalid value.
     pub(crate) fn options(&mut self, node: &Node, path: &str, keys: &[Key]) -> Vec<(String, Entry)> {
         let entries = match &node.value {
             Value::Null => return Vec::new(),
             Value::Map(entries) => entries,
             other => {
                 let message = format!("expected a map of options, found {}", other.type_name());
-                self.problem(path, node.position, message);
+                self.add_problem_at(path, node.position, message);
                 return Vec::new();
             }
         };
@@ -211,13 +209,16 @@ impl<'a> Resolver<'a> {
                 Some(key) => {
                     options.extend(self.value(node, &path, key).map(|entry| (name.text.clone(), entry)));
                 }
-                None => self.unknown(&path, name.position, &name.text, keys.iter().map(|key| key.name)),
+                None => {
+                    let known = keys.iter().map(|key| key.name);
+                    self.add_unknown_key(&path, name.position, &name.text, known);
+                }
             }
         }
         options
     }
 
-    /// Adds the default of every key that `options` lacks.
+    /// Adds the default of every key that is not in `options`.
     pub(crate) fn add_defaults(&mut self, owner: &str, options: &mut Vec<(String, Entry)>, keys: &[Key]) {
         for key in keys {
             if !options.iter().any(|(name, _)| name == key.name) {
@@ -227,28 +228,28 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// `telemetry[0].config` and `sinks` make `telemetry[0].config.sinks`.
+/// Joins a path and a key: `telemetry[0].config` and `sinks` to `telemetry[0].config.sinks`.
 pub(crate) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn location(path: &str, position: Position) -> Location {
-    let place = |number: u32| (number > 0).then_some(number);
+    let known = |number: u32| (number > 0).then_some(number);
     Location {
         path: path.to_owned(),
-        line: place(position.line),
-        column: place(position.column),
+        line: known(position.line),
+        column: known(position.column),
         variable: None,
     }
 }
 
-/// Whether a substitution left nothing: such an item of a list or map is absent.
-fn is_emptied(node: &Node, entry: &Entry) -> bool {
+/// Returns true if the expansion of an item is empty. The item is then left out of its list or map.
+fn expanded_to_nothing(node: &Node, entry: &Entry) -> bool {
     entry.value == OptionValue::Null && node.value != Value::Null
 }
 
-/// What a substituted text stands for.
-fn typed(text: &str) -> OptionValue {
+/// Parses the expansion of a text as a boolean, a number or text.
+fn parse_scalar(text: &str) -> OptionValue {
     if text.is_empty() {
         return OptionValue::Null;
     }
@@ -264,8 +265,8 @@ fn typed(text: &str) -> OptionValue {
     }
 }
 
-/// Reads the value as the sink will, to find what is wrong before anything is started.
-fn check(key: &Key, entry: &Entry) -> Result<(), OptionError> {
+/// Reads the value as the sink will, so that problems are found before anything is started.
+fn check_kind(key: &Key, entry: &Entry) -> Result<(), OptionError> {
     let options = Options::new(vec![(key.name.to_owned(), entry.clone())]);
     match key.kind {
         KeyKind::Text | KeyKind::Path => options.text(key.name).map(drop),
@@ -280,7 +281,7 @@ fn check(key: &Key, entry: &Entry) -> Result<(), OptionError> {
         }
         KeyKind::List => options.list(key.name).map(drop),
         KeyKind::Map => options.map(key.name).map(drop),
-        // A secret may have any shape, and no message may show it; kinds that core adds are the sink's.
+        // A secret may have any form, and no message may show it. The sink checks kinds that are added later.
         _ => Ok(()),
     }
 }
@@ -290,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_substituted_text_is_typed_again() {
+    fn an_expanded_text_may_be_a_boolean_or_a_number() {
         for (text, value) in [
             ("", OptionValue::Null),
             ("true", OptionValue::Flag(true)),
@@ -301,7 +302,7 @@ mod tests {
             ("inf", OptionValue::Text("inf".into())),
             ("10GiB", OptionValue::Text("10GiB".into())),
         ] {
-            assert_eq!(typed(text), value, "{text}");
+            assert_eq!(parse_scalar(text), value, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A span as OpenTelemetry's `SpanData`: ids and times are the caller's, none is made here.
+//! Exports spans: converts each to OpenTelemetry's `SpanData`, with the ids and times of the original.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -6,41 +6,61 @@ use std::sync::LazyLock;
 
 use opentelemetry::trace::{Event, SpanContext, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue, SpanId};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter as _, SpanLinks};
 use telemetry_core::{
-    Attributes, LogBody, LogRecord, MetricPoint, MetricValue, Span, SpanEvent, SpanState, SpanStatus, Text,
-    Timestamp,
+    Attributes, LogBody, LogRecord, MetricPoint, MetricValue, Signal, SignalSet, Span, SpanEvent, SpanState,
+    SpanStatus, Timestamp,
 };
 
-use crate::convert::{RECORD_BYTES, attributes_bytes, key_value, own_scope, span_id, trace_id};
+use crate::config::{Config, SignalKind};
+use crate::convert::{key_value, own_scope, span_id, string, trace_id};
+use crate::http_client::Client;
+use crate::sink::Exporter;
 
-/// Marks a span of which one half is missing.
+/// Marks a span whose start or end is missing.
 const UNFINISHED: &str = "telemetry.unfinished";
-/// OpenTelemetry's names for what has a field of its own in OTLP.
+/// OpenTelemetry's names of attributes whose values have OTLP fields of their own.
 const SCOPE_NAME: &str = "otel.scope.name";
 const SCOPE_VERSION: &str = "otel.scope.version";
 const STATUS_DESCRIPTION: &str = "otel.status_description";
 
 static OWN_SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(own_scope);
 
-/// Bytes the span takes in a request, about.
-pub(super) fn span_bytes(span: &Span) -> usize {
-    let events = span.events.iter().map(|event| {
-        let (attributes, text) = match event {
-            SpanEvent::Log(log) => match &log.body {
-                LogBody::Message { message, .. } => (&log.attributes, message.len()),
-                LogBody::SpanEvent { name } => (&log.attributes, name.len()),
-            },
-            SpanEvent::Metric(point) => (&point.attributes, point.name.len() + point.unit.len()),
-        };
-        RECORD_BYTES + text + attributes_bytes(attributes)
-    });
-    let trace_state = span.trace_state.as_ref().map_or(0, |text| text.len());
-    RECORD_BYTES + span.name.len() + trace_state + attributes_bytes(&span.attributes) + events.sum::<usize>()
+/// Exports ended spans.
+pub(crate) struct TraceExporter(SpanExporter);
+
+impl Exporter for TraceExporter {
+    type Item = Span;
+
+    const SIGNAL: SignalKind = SignalKind::Traces;
+    const INTEREST: SignalSet = SignalSet::SPAN_ENDED;
+
+    fn build(config: &Config, client: &Client) -> Result<Self, ExporterBuildError> {
+        client.configure(SpanExporter::builder().with_http(), config).build().map(Self)
+    }
+
+    fn item(signal: &Signal) -> Option<&Span> {
+        match signal {
+            Signal::SpanEnded(span) => Some(span),
+            _ => None,
+        }
+    }
+
+    fn service(span: &Span) -> Option<&str> {
+        span.service_name.as_deref()
+    }
+
+    async fn export(&mut self, spans: &[&Span], resource: &Resource) -> OTelSdkResult {
+        self.0.set_resource(resource);
+        self.0.export(spans.iter().map(|span| span_data(span)).collect()).await
+    }
 }
 
-/// The span in OpenTelemetry's form.
-pub(super) fn span_data(span: &Span) -> SpanData {
+/// Converts a span.
+fn span_data(span: &Span) -> SpanData {
     let trace_state = span.trace_state.as_deref().map(TraceState::from_str);
     let status = match span.status {
         None => Status::Unset,
@@ -60,13 +80,10 @@ pub(super) fn span_data(span: &Span) -> SpanData {
             .map(key_value),
     );
     if let (Some(Err(_)), Some(text)) = (&trace_state, &span.trace_state) {
-        // Not in W3C's form: kept under the name it was logged by.
+        // It does not have the form that W3C requires, so it is sent as an attribute.
         attributes.push(KeyValue::new("tracestate", text.to_string()));
     }
-    let end_time = match span.end_time {
-        Some(end) => end,
-        None => last_known(span),
-    };
+    let end_time = span.end_time.unwrap_or_else(|| last_known_time(span));
     if span.state != SpanState::Ended {
         attributes.push(KeyValue::new(UNFINISHED, true));
     }
@@ -121,8 +138,8 @@ fn scope(attributes: &Attributes) -> InstrumentationScope {
     }
 }
 
-/// A span without an end is shown up to the last that is known of it.
-fn last_known(span: &Span) -> Timestamp {
+/// Returns the time of the span's last event, or its start: the end of a span whose end is missing.
+fn last_known_time(span: &Span) -> Timestamp {
     let times = span.events.iter().map(|event| match event {
         SpanEvent::Log(log) => log.timestamp,
         SpanEvent::Metric(point) => point.timestamp,
@@ -130,7 +147,7 @@ fn last_known(span: &Span) -> Timestamp {
     times.max().map_or(span.start_time, |last| last.max(span.start_time))
 }
 
-/// Logs and metrics become events in the form of the reference's span events.
+/// Converts the logs and metric points of a span to span events.
 fn events(span: &Span) -> SpanEvents {
     let mut events = SpanEvents::default();
     events.dropped_count = span.dropped_events_count;
@@ -153,7 +170,7 @@ fn log_event(log: &LogRecord) -> Event {
         }
         LogBody::Message { severity, message } => {
             let fields =
-                [KeyValue::new("message", text(message)), KeyValue::new("severity", severity.as_str())];
+                [KeyValue::new("message", string(message)), KeyValue::new("severity", severity.as_str())];
             Event::new("unstructured_log", log.timestamp.into(), with_fields(fields, &log.attributes), 0)
         }
     }
@@ -164,16 +181,12 @@ fn metric_event(point: &MetricPoint) -> Event {
         MetricValue::Int(number) => opentelemetry::Value::I64(number),
         MetricValue::Float(number) => opentelemetry::Value::F64(number),
     };
-    let fields = [KeyValue::new("value", value), KeyValue::new("unit", text(&point.unit))];
+    let fields = [KeyValue::new("value", value), KeyValue::new("unit", string(&point.unit))];
     let name = format!("metric.{}", point.name);
     Event::new(name, point.timestamp.into(), with_fields(fields, &point.attributes), 0)
 }
 
-fn text(text: &Text) -> opentelemetry::Value {
-    opentelemetry::Value::from(text.clone())
-}
-
-/// The real fields win over attributes of their name.
+/// Returns `fields`, followed by the attributes whose names differ from theirs.
 fn with_fields(fields: [KeyValue; 2], attributes: &Attributes) -> Vec<KeyValue> {
     let mut all = Vec::with_capacity(attributes.len() + 2);
     let taken = [fields[0].key.clone(), fields[1].key.clone()];

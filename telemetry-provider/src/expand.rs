@@ -1,11 +1,10 @@
-//! Llama Stack's `${env.NAME}`, `${env.NAME:=default}` and `${env.NAME:+value}`.
+//! Expands `~` and Llama Stack's `${env.NAME}`, `${env.NAME:=default}` and `${env.NAME:+value}`.
 
 use crate::environment::Environment;
 
-/// A text after substitution.
+/// A text whose variables are expanded.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Substituted {
-    /// The text.
+pub(crate) struct Expanded {
     pub text: String,
     /// The first variable whose value is in the text.
     pub variable: Option<String>,
@@ -13,41 +12,44 @@ pub(crate) struct Substituted {
 
 const OPENING: &str = "${env.";
 
-/// Replaces every `${env.…}` in `text`; `None` when there is nothing to replace.
+/// Expands every `${env.…}` in `text`. Returns `None` if there is none.
 ///
-/// A variable that is set to the empty text counts as unset for `:=` and `:+`, as in a shell.
+/// A variable that is set to the empty string counts as unset for `:=` and `:+`, as in a shell.
 ///
 /// # Errors
 ///
 /// A message that names the variable.
-pub(crate) fn substitute(text: &str, environment: &dyn Environment) -> Result<Option<Substituted>, String> {
+pub(crate) fn expand_variables(
+    text: &str,
+    environment: &dyn Environment,
+) -> Result<Option<Expanded>, String> {
     if !text.contains(OPENING) {
         return Ok(None);
     }
-    let mut out = Substituted { text: String::with_capacity(text.len()), variable: None };
+    let mut out = Expanded { text: String::with_capacity(text.len()), variable: None };
     let mut rest = text;
     while let Some(start) = rest.find(OPENING) {
         out.text.push_str(&rest[..start]);
         let inner = &rest[start + OPENING.len()..];
         let Some(end) = inner.find('}') else {
-            return Err("`${env.` is not closed; the form is `${env.NAME:=default}`".to_owned());
+            return Err("`${env.` has no closing `}`; the form is `${env.NAME:=default}`".to_owned());
         };
-        replace(&inner[..end], environment, &mut out)?;
+        expand_one(&inner[..end], environment, &mut out)?;
         rest = &inner[end + 1..];
     }
     out.text.push_str(rest);
     Ok(Some(out))
 }
 
-/// Appends what one `NAME`, `NAME:=default` or `NAME:+value` stands for.
-fn replace(expression: &str, environment: &dyn Environment, out: &mut Substituted) -> Result<(), String> {
+/// Appends the value of one `NAME`, `NAME:=default` or `NAME:+value`.
+fn expand_one(expression: &str, environment: &dyn Environment, out: &mut Expanded) -> Result<(), String> {
     let end = expression.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(expression.len());
     let (name, operation) = expression.split_at(end);
     if name.is_empty() {
-        return Err("`${env.…}` needs the name of a variable, as in `${env.NAME}`".to_owned());
+        return Err("`${env.…}` has no variable name; the form is `${env.NAME}`".to_owned());
     }
     if operation.contains(OPENING) {
-        return Err(format!("`${{env.…}}` can't be nested, as it is for ${name}"));
+        return Err(format!("`${{env.…}}` can't be nested, as it is inside `${{env.{name}…}}`"));
     }
     let value = environment
         .variable(name)
@@ -55,7 +57,7 @@ fn replace(expression: &str, environment: &dyn Environment, out: &mut Substitute
     let filled = value.as_deref().filter(|value| !value.is_empty());
     if let Some(default) = operation.strip_prefix(":=") {
         match filled {
-            Some(value) => out.take(name, value),
+            Some(value) => out.push_value(name, value),
             None => out.text.push_str(default),
         }
     } else if let Some(conditional) = operation.strip_prefix(":+") {
@@ -68,17 +70,17 @@ fn replace(expression: &str, environment: &dyn Environment, out: &mut Substitute
                 "the environment variable {name} is not set; set it or write `${{env.{name}:=default}}`"
             ));
         };
-        out.take(name, &value);
+        out.push_value(name, &value);
     } else {
         return Err(format!(
-            "`${{env.{name}…}}` is written neither as `${{env.{name}}}` nor with `:=default` or `:+value`"
+            "invalid `${{env.{name}…}}`: expected `${{env.{name}}}`, `${{env.{name}:=default}}` or `${{env.{name}:+value}}`"
         ));
     }
     Ok(())
 }
 
-impl Substituted {
-    fn take(&mut self, name: &str, value: &str) {
+impl Expanded {
+    fn push_value(&mut self, name: &str, value: &str) {
         self.text.push_str(value);
         self.variable.get_or_insert_with(|| name.to_owned());
     }
@@ -88,7 +90,7 @@ impl Substituted {
 ///
 /// # Errors
 ///
-/// A message when the environment names no home folder.
+/// A message if the environment does not name a home folder.
 pub(crate) fn expand_home(path: &str, environment: &dyn Environment) -> Result<String, String> {
     let Some(rest) = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
         return Ok(path.to_owned());
@@ -107,11 +109,12 @@ mod tests {
 
     fn text(template: &str) -> Result<String, String> {
         let environment = Variables::from([("A", "1"), ("EMPTY", ""), ("b_2", "x")]);
-        substitute(template, &environment).map(|done| done.map_or(template.to_owned(), |done| done.text))
+        expand_variables(template, &environment)
+            .map(|done| done.map_or(template.to_owned(), |done| done.text))
     }
 
     #[test]
-    fn the_three_forms_replace_as_a_shell_does() {
+    fn the_three_forms_expand_as_in_a_shell() {
         for (template, expected) in [
             ("no variable: $A ${A} {env.A}", "no variable: $A ${A} {env.A}"),
             ("${env.A}", "1"),
@@ -132,31 +135,34 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_replaced_says_why() {
+    fn an_expression_that_can_not_be_expanded_is_an_error() {
         for (template, expected) in [
             (
                 "${env.UNSET}",
                 "the environment variable UNSET is not set; set it or write `${env.UNSET:=default}`",
             ),
-            ("${env.A", "`${env.` is not closed; the form is `${env.NAME:=default}`"),
-            ("${env.}", "`${env.…}` needs the name of a variable, as in `${env.NAME}`"),
-            ("${env.UNSET:=${env.A}}", "`${env.…}` can't be nested, as it is for $UNSET"),
-            ("${env.A:-x}", "`${env.A…}` is written neither as `${env.A}` nor with `:=default` or `:+value`"),
+            ("${env.A", "`${env.` has no closing `}`; the form is `${env.NAME:=default}`"),
+            ("${env.}", "`${env.…}` has no variable name; the form is `${env.NAME}`"),
+            ("${env.UNSET:=${env.A}}", "`${env.…}` can't be nested, as it is inside `${env.UNSET…}`"),
+            (
+                "${env.A:-x}",
+                "invalid `${env.A…}`: expected `${env.A}`, `${env.A:=default}` or `${env.A:+value}`",
+            ),
         ] {
             assert_eq!(text(template).unwrap_err(), expected, "{template}");
         }
     }
 
     #[test]
-    fn the_variable_that_gave_the_value_is_remembered() {
+    fn the_first_variable_in_the_text_is_returned() {
         let environment = Variables::from([("A", "1")]);
-        let variable = |template| substitute(template, &environment).unwrap().unwrap().variable;
+        let variable = |template| expand_variables(template, &environment).unwrap().unwrap().variable;
         assert_eq!(variable("${env.UNSET:=0}${env.A}"), Some("A".to_owned()));
         assert_eq!(variable("${env.UNSET:=0}"), None);
     }
 
     #[test]
-    fn a_tilde_is_the_home_folder() {
+    fn a_leading_tilde_is_the_home_folder() {
         let environment = Variables::from([("HOME", "/home/ada")]);
         let expand = |path| expand_home(path, &environment).unwrap();
         assert_eq!(expand("~"), "/home/ada");
