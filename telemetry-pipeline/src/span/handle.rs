@@ -1,30 +1,27 @@
-//! A span as code sees it that does not own its guard.
+//! Span handles, for code that does not own the span's guard.
 
 use std::sync::Arc;
 
 use telemetry_core::{
-    Attributes, Event, EventContext, MetricValue, Payload, Severity, SpanKind, StructuredLog, Text, Ttl,
-    Value,
+    Attributes, Event, EventContext, MetricValue, Payload, Severity, SpanKind, StructuredLog, Text,
+    Timestamp, Ttl, Value,
 };
 
-use crate::clock::Moment;
-use crate::lane::Gate;
-use crate::record::Record;
-use crate::{SpanContext, SpanGuard};
+use super::context::SpanContext;
+use super::guard::SpanGuard;
+use crate::queue::{Moment, Queue, Record};
 
-/// A span as code sees it that does not own its guard: a handler within its request's span, or a task
-/// that was given one. Made by [`Telemetry::current`](crate::Telemetry::current) and
-/// [`SpanGuard::handle`].
+/// A handle on a span for code that does not own its guard, such as a handler within its request's span.
+/// [`Telemetry::current`](crate::Telemetry::current) and [`SpanGuard::handle`] return it.
 ///
-/// A cheap clone, usable from any thread. What it sets reaches the span through the queue, at once; what
-/// comes after the span's end is refused and counted. Where there is no span, nothing is set, and what
-/// is logged belongs to none.
+/// It is a cheap clone, usable on any thread. Attributes that it sets reach the span through the queue. After the
+/// span's end they are refused and counted. A handle on no span sets nothing, and its logs belong to no span.
 ///
 /// ```
 /// use telemetry_core::{Severity, attrs};
 /// use telemetry_pipeline::Telemetry;
 ///
-/// /// Somewhere below; it knows nothing of who has opened the span.
+/// /// Some function below. It does not know who started the span.
 /// fn choose_model(telemetry: &Telemetry) {
 ///     let span = telemetry.current();
 ///     span.set_attribute("model_id", "llama");
@@ -39,30 +36,30 @@ use crate::{SpanContext, SpanGuard};
 /// ```
 #[derive(Clone, Debug)]
 pub struct SpanHandle {
-    /// None when no sink wants anything, or the span itself was refused.
-    gate: Option<Arc<Gate>>,
+    /// `None` if no sink wants anything, or if the span was refused.
+    queue: Option<Arc<Queue>>,
     context: Option<SpanContext>,
 }
 
 impl SpanHandle {
-    pub(crate) const fn new(gate: Option<Arc<Gate>>, context: Option<SpanContext>) -> Self {
-        Self { gate, context }
+    pub(crate) const fn new(queue: Option<Arc<Queue>>, context: Option<SpanContext>) -> Self {
+        Self { queue, context }
     }
 
-    /// A handle on no span, behind which there is no pipeline.
+    /// Returns a handle on no span and without a pipeline.
     pub const fn disabled() -> Self {
         Self::new(None, None)
     }
 
-    /// What the span hands down; `None` where there is no span.
+    /// Returns the span's context, or `None` if there is no span.
     pub const fn context(&self) -> Option<&SpanContext> {
         self.context.as_ref()
     }
 
-    /// Starts a span below this one; where there is none, the root of a new trace.
+    /// Starts a span below this one, or the root of a new trace if there is no span.
     pub fn child(&self, name: impl Into<Text>, attributes: Attributes) -> SpanGuard {
         let parent = self.context.clone();
-        SpanGuard::start(self.gate.as_ref(), name.into(), SpanKind::Internal, parent, attributes)
+        SpanGuard::start(self.queue.as_ref(), name.into(), SpanKind::Internal, parent, attributes)
     }
 
     /// Logs a line in this span.
@@ -72,12 +69,12 @@ impl SpanHandle {
 
     /// Logs a line with attributes in this span.
     pub fn log_with(&self, severity: Severity, message: impl Into<Text>, attributes: Attributes) {
-        if self.gate.is_some() {
+        if self.queue.is_some() {
             self.offer(Event::log(severity, message).with_attributes(attributes));
         }
     }
 
-    /// Logs a measurement in this span; `labels` tell its series.
+    /// Logs a metric point in this span. Its name, unit and `labels` identify its series.
     pub fn metric(
         &self,
         metric: impl Into<Text>,
@@ -85,12 +82,13 @@ impl SpanHandle {
         unit: impl Into<Text>,
         labels: Attributes,
     ) {
-        if self.gate.is_some() {
+        if self.queue.is_some() {
             self.offer(Event::metric(metric, value, unit).with_attributes(labels));
         }
     }
 
-    /// Sets an attribute; it wins over the start's. What the span's own guard sets wins over it.
+    /// Sets an attribute. It replaces the start's attribute of the same key. An attribute that the span's guard
+    /// sets replaces both.
     pub fn set_attribute(&self, key: impl Into<Text>, value: impl Into<Value>) {
         self.update(false, || Attributes::from([(key.into(), value.into())]));
     }
@@ -100,23 +98,23 @@ impl SpanHandle {
         self.update(false, || attributes);
     }
 
-    /// The span will end as failed, whatever its guard says.
+    /// Makes the span end as failed, also if its guard does not.
     pub fn fail(&self) {
         self.update(true, Attributes::default);
     }
 
-    /// The span will end as failed, with the error's text in the attribute `error`.
+    /// Makes the span end as failed, with the error's text in the attribute `error`.
     pub fn record_error(&self, error: &dyn std::fmt::Display) {
         self.update(true, || Attributes::from([("error".into(), error.to_string().into())]));
     }
 
     fn update(&self, failed: bool, attributes: impl FnOnce() -> Attributes) {
-        if let (Some(_), Some(context)) = (&self.gate, &self.context) {
+        if let (Some(_), Some(context)) = (&self.queue, &self.context) {
             let key = context.key();
             self.offer(Event::StructuredLog(StructuredLog {
                 trace_id: key.trace_id,
                 span_id: key.span_id,
-                timestamp: telemetry_core::Timestamp::now(),
+                timestamp: Timestamp::now(),
                 payload: Payload::SpanUpdate { failed },
                 attributes: attributes(),
             }));
@@ -124,13 +122,20 @@ impl SpanHandle {
     }
 
     fn offer(&self, event: Event) {
-        let (Some(gate), context) = (&self.gate, &self.context) else { return };
-        let event = match context {
+        let Some(queue) = &self.queue else { return };
+        let event = match &self.context {
             Some(context) => event.in_context(EventContext::Span(context.key())),
             None => event,
         };
         let moment = Moment::now();
         let record = Record::from_event(event.at(moment.timestamp()), Ttl::default(), moment.tick);
-        gate.offer(record.payload_bytes(), move || record);
+        queue.offer(record.retained_bytes(), move || record);
+    }
+}
+
+impl SpanGuard {
+    /// Returns a handle on this span for code that does not own the guard.
+    pub fn handle(&self) -> SpanHandle {
+        SpanHandle::new(self.queue().cloned(), Some(self.context()))
     }
 }

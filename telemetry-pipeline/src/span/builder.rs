@@ -1,14 +1,15 @@
-//! Spans with more to say than a name and attributes.
+//! Spans with more settings than a name and attributes.
 
 use std::sync::Arc;
 
 use telemetry_core::{Attributes, SpanKind, Text, Value};
 
-use crate::lane::Gate;
-use crate::traceparent::is_trace_state;
-use crate::{SpanContext, SpanGuard, TraceParent};
+use super::context::SpanContext;
+use super::guard::SpanGuard;
+use crate::queue::Queue;
+use crate::traceparent::{TraceParent, is_trace_state};
 
-/// A span that is about to start; made by [`Telemetry::span_builder`](crate::Telemetry::span_builder).
+/// A span that is about to start. [`Telemetry::span_builder`](crate::Telemetry::span_builder) makes it.
 ///
 /// ```
 /// use telemetry_core::{SpanKind, attrs};
@@ -26,7 +27,7 @@ use crate::{SpanContext, SpanGuard, TraceParent};
 #[derive(Debug)]
 #[must_use = "the span starts with `start`"]
 pub struct SpanBuilder<'a> {
-    gate: Option<&'a Arc<Gate>>,
+    queue: Option<&'a Arc<Queue>>,
     name: Text,
     kind: SpanKind,
     parent: Parent,
@@ -42,30 +43,30 @@ enum Parent {
 }
 
 impl<'a> SpanBuilder<'a> {
-    pub(crate) const fn new(gate: Option<&'a Arc<Gate>>, name: Text, attributes: Attributes) -> Self {
-        Self { gate, name, kind: SpanKind::Internal, parent: Parent::Current, attributes }
+    pub(crate) const fn new(queue: Option<&'a Arc<Queue>>, name: Text, attributes: Attributes) -> Self {
+        Self { queue, name, kind: SpanKind::Internal, parent: Parent::Current, attributes }
     }
 
-    /// Says which role in a remote call the span has. Default: internal.
+    /// Sets the span's role in a remote call. Default: internal.
     pub const fn with_kind(mut self, kind: SpanKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Starts it below `parent`, which may be in another task or thread. Default: below the current span.
+    /// Sets the parent, which may be in another task or thread. Default: the current span.
     pub fn with_parent(mut self, parent: impl Into<SpanContext>) -> Self {
         self.parent = Parent::Span(parent.into());
         self
     }
 
-    /// Starts it below a span of another process (W3C Trace Context). An attribute `tracestate` is the
+    /// Sets a span of another process as the parent (W3C Trace Context). An attribute `tracestate` is the
     /// caller's header of that name.
     pub fn with_remote_parent(mut self, parent: TraceParent) -> Self {
         self.parent = Parent::Remote(parent);
         self
     }
 
-    /// Starts it as the root of a new trace, whatever the current span is.
+    /// Makes the span the root of a new trace, whatever the current span is.
     pub fn as_root(mut self) -> Self {
         self.parent = Parent::None;
         self
@@ -73,7 +74,7 @@ impl<'a> SpanBuilder<'a> {
 
     /// Starts the span.
     pub fn start(self) -> SpanGuard {
-        let Self { gate, name, kind, parent, mut attributes } = self;
+        let Self { queue, name, kind, parent, mut attributes } = self;
         let parent = match parent {
             Parent::Current => SpanContext::current(),
             Parent::None => None,
@@ -86,6 +87,6 @@ impl<'a> SpanBuilder<'a> {
                 Some(SpanContext::new(remote.parent, state))
             }
         };
-        SpanGuard::start(gate, name, kind, parent, attributes)
+        SpanGuard::start(queue, name, kind, parent, attributes)
     }
 }

@@ -1,4 +1,5 @@
-//! Span guards: three kinds of plain events, so that starts and logs are live and survive a crash.
+//! Span guards. A span is three kinds of events: start, log, end. So its start and its logs are visible while it
+//! is open, and survive a crash.
 
 use std::sync::Arc;
 
@@ -6,16 +7,16 @@ use telemetry_core::{
     Attributes, Event, EventContext, MetricValue, Severity, SpanKey, SpanKind, SpanStatus, Text, Ttl, Value,
 };
 
-use crate::clock::{Epoch, Moment};
-use crate::lane::{Gate, Hold};
-use crate::record::Record;
-use crate::{Entered, SpanContext, SpanHandle, TraceParent, enter, ids};
+use super::context::{Entered, SpanContext, enter};
+use crate::ids;
+use crate::queue::{Epoch, Moment, Queue, QueueRef, Record, attributes_bytes, text_bytes};
+use crate::traceparent::TraceParent;
 
 /// A span that ends when this is dropped.
 ///
-/// Its start is logged at once, its logs and metrics as they come, its end when it is dropped: with
-/// status ok, unless [`SpanGuard::fail`] was called or the thread panics. A guard whose start was
-/// refused stays silent, so overload makes no orphan halves.
+/// The guard logs the span's start at once, its logs and metrics as they come, and its end when it is dropped.
+/// The status is ok, unless [`SpanGuard::fail`] was called or the thread panics. If the queue refuses the start,
+/// the guard logs nothing more, so overload leaves no ends without a start.
 ///
 /// ```
 /// use telemetry_core::{Severity, attrs};
@@ -32,37 +33,38 @@ use crate::{Entered, SpanContext, SpanHandle, TraceParent, enter, ids};
 #[derive(Debug)]
 #[must_use = "a span ends when its guard is dropped"]
 pub struct SpanGuard {
-    /// None when no sink wants anything.
-    gate: Hold,
+    /// `None` inside if no sink wants anything.
+    queue: QueueRef,
     context: SpanContext,
     epoch: Epoch,
-    /// Whether the start was accepted and the end is still to come.
-    live: bool,
+    /// True if the start was accepted.
+    accepted: bool,
     status: SpanStatus,
+    /// True if the thread was panicking when the span started.
     panicking: bool,
     attributes: Vec<(Text, Value)>,
 }
 
 impl SpanGuard {
     pub(crate) fn start(
-        gate: Option<&Arc<Gate>>,
+        queue: Option<&Arc<Queue>>,
         name: Text,
         kind: SpanKind,
         parent: Option<SpanContext>,
         attributes: Attributes,
     ) -> Self {
-        let above = parent.as_ref().map(SpanContext::key);
-        let trace_id = above.map_or_else(ids::random_trace_id, |above| above.trace_id);
+        let parent_key = parent.as_ref().map(SpanContext::key);
+        let trace_id = parent_key.map_or_else(ids::random_trace_id, |parent| parent.trace_id);
         let key = SpanKey::new(trace_id, ids::random_span_id());
         let context = parent.map_or_else(|| SpanContext::from(key), |parent| parent.of_child(key));
         let moment = Moment::now();
-        let gate = gate.map_or(Hold::NONE, Hold::on);
-        let live = gate.gate().is_some_and(|gate| {
-            let bytes = name.len() + attributes.payload_bytes();
-            gate.offer(bytes, move || Record::Start {
+        let queue = QueueRef::new(queue);
+        let accepted = queue.get().is_some_and(|queue| {
+            let bytes = text_bytes(&name) + attributes_bytes(&attributes);
+            queue.offer(bytes, move || Record::Start {
                 trace_id,
                 span_id: key.span_id,
-                parent_span_id: above.map(|above| above.span_id),
+                parent_span_id: parent_key.map(|parent| parent.span_id),
                 moment,
                 name,
                 kind,
@@ -72,45 +74,38 @@ impl SpanGuard {
         });
         let panicking = std::thread::panicking();
         Self {
-            gate,
+            queue,
             context,
             epoch: moment.epoch,
-            live,
+            accepted,
             status: SpanStatus::Ok,
             panicking,
             attributes: Vec::new(),
         }
     }
 
-    /// The way to the engine, if the start was accepted.
-    fn live_gate(&self) -> Option<&Gate> {
-        self.gate.gate().filter(|_| self.live).map(|gate| &**gate)
+    /// Returns the queue, if the start was accepted.
+    pub(super) fn queue(&self) -> Option<&Arc<Queue>> {
+        self.queue.get().filter(|_| self.accepted)
     }
 
-    /// Trace and span id.
+    /// Returns the trace and span id.
     pub const fn key(&self) -> SpanKey {
         self.context.key()
     }
 
-    /// What to give to other tasks and threads, so that their spans are below this one.
+    /// Returns the context to pass to other tasks and threads, so that their spans are below this one.
     pub fn context(&self) -> SpanContext {
         self.context.clone()
     }
 
-    /// This span for code that does not own the guard.
-    pub fn handle(&self) -> SpanHandle {
-        SpanHandle::new(self.gate.gate().filter(|_| self.live).cloned(), Some(self.context()))
-    }
-
-    /// The W3C `traceparent` for a request to another process. Its flag says whether the trace is
-    /// sampled.
+    /// Returns the W3C `traceparent` for a request to another process. Its flag is set if the trace is sampled.
     pub fn traceparent(&self) -> String {
-        let sampled = self.gate.gate().is_none_or(|gate| gate.sampling.keeps(self.key().trace_id));
+        let sampled = self.queue.get().is_none_or(|queue| queue.sampling.keeps(self.key().trace_id));
         TraceParent { parent: self.key(), sampled }.to_string()
     }
 
-    /// The W3C `tracestate` that goes with it: that of the caller whose trace this span or one above it
-    /// continues. One that is not W3C's form is not handed on.
+    /// Returns the W3C `tracestate` for the same request, as [`SpanContext::tracestate`] does.
     pub fn tracestate(&self) -> Option<&str> {
         self.context.tracestate()
     }
@@ -123,7 +118,7 @@ impl SpanGuard {
     /// Starts a span below this one.
     pub fn child(&self, name: impl Into<Text>, attributes: Attributes) -> Self {
         let parent = Some(self.context());
-        Self::start(self.gate.gate(), name.into(), SpanKind::Internal, parent, attributes)
+        Self::start(self.queue.get(), name.into(), SpanKind::Internal, parent, attributes)
     }
 
     /// Logs a line in this span.
@@ -133,10 +128,10 @@ impl SpanGuard {
 
     /// Logs a line with attributes in this span.
     pub fn log_with(&self, severity: Severity, message: impl Into<Text>, attributes: Attributes) {
-        if let Some(gate) = self.live_gate() {
+        if let Some(queue) = self.queue() {
             let message = message.into();
-            let bytes = message.len() + attributes.payload_bytes();
-            gate.offer(bytes, move || Record::Log {
+            let bytes = text_bytes(&message) + attributes_bytes(&attributes);
+            queue.offer(bytes, move || Record::Log {
                 trace_id: Some(self.key().trace_id),
                 span_id: Some(self.key().span_id),
                 moment: self.epoch.moment(),
@@ -148,7 +143,7 @@ impl SpanGuard {
         }
     }
 
-    /// Logs a measurement in this span; `labels` tell its series.
+    /// Logs a metric point in this span. Its name, unit and `labels` identify its series.
     pub fn metric(
         &self,
         metric: impl Into<Text>,
@@ -156,18 +151,18 @@ impl SpanGuard {
         unit: impl Into<Text>,
         labels: Attributes,
     ) {
-        if let Some(gate) = self.live_gate() {
+        if let Some(queue) = self.queue() {
             let moment = self.epoch.moment();
             let event = Event::metric(metric, value, unit)
                 .in_context(EventContext::Span(self.key()))
                 .at(moment.timestamp())
                 .with_attributes(labels);
             let record = Record::from_event(event, Ttl::default(), moment.tick);
-            gate.offer(record.payload_bytes(), move || record);
+            queue.offer(record.retained_bytes(), move || record);
         }
     }
 
-    /// Sets an attribute that the end will carry; it wins over the start's.
+    /// Sets an attribute on the end. It replaces the start's attribute of the same key.
     pub fn set_attribute(&mut self, key: impl Into<Text>, value: impl Into<Value>) {
         let (key, value) = (key.into(), value.into());
         match self.attributes.iter_mut().find(|(name, _)| *name == key) {
@@ -176,12 +171,12 @@ impl SpanGuard {
         }
     }
 
-    /// The span will end as failed.
+    /// Makes the span end as failed.
     pub fn fail(&mut self) {
         self.status = SpanStatus::Error;
     }
 
-    /// The span will end as failed, with the error's text in the attribute `error`.
+    /// Makes the span end as failed, with the error's text in the attribute `error`.
     pub fn record_error(&mut self, error: &dyn std::fmt::Display) {
         self.fail();
         self.set_attribute("error", error.to_string());
@@ -200,12 +195,12 @@ impl Drop for SpanGuard {
         } else {
             std::mem::take(&mut self.attributes).into()
         };
-        let Some(gate) = self.live_gate() else { return };
+        let Some(queue) = self.queue() else { return };
         let panicked = std::thread::panicking() && !self.panicking;
         let (SpanKey { trace_id, span_id }, moment) = (self.key(), self.epoch.moment());
         let status = if panicked { SpanStatus::Error } else { self.status };
-        let bytes = attributes.payload_bytes();
-        gate.offer(bytes, move || Record::End {
+        let bytes = attributes_bytes(&attributes);
+        queue.offer(bytes, move || Record::End {
             trace_id,
             span_id,
             moment,

@@ -1,14 +1,15 @@
-//! A map that knows its oldest entry, so that what it holds can be bounded by count and age.
+//! A map that knows its oldest entry, so that its size can be bounded by count and age.
 
 use std::collections::{HashMap, VecDeque};
 
 use telemetry_core::{SpanKey, Timestamp};
 
-/// Entries by span, in order of arrival. Keys come from outside, so the hash is seeded.
+/// Entries by span, in order of arrival. The keys come from outside, so the hash is seeded.
 #[derive(Debug)]
-pub(super) struct Aged<T> {
+pub(super) struct ArrivalMap<T> {
     entries: HashMap<SpanKey, Entry<T>, foldhash::fast::RandomState>,
-    /// Arrivals in order; those whose entry is gone or newer are skipped and cleared now and then.
+    /// Arrivals in order. It also contains arrivals whose entry was removed or replaced: they are skipped, and
+    /// deleted from time to time.
     order: VecDeque<(SpanKey, u64)>,
     next: u64,
 }
@@ -20,13 +21,13 @@ struct Entry<T> {
     arrived: Timestamp,
 }
 
-impl<T> Default for Aged<T> {
+impl<T> Default for ArrivalMap<T> {
     fn default() -> Self {
         Self { entries: HashMap::default(), order: VecDeque::new(), next: 0 }
     }
 }
 
-impl<T> Aged<T> {
+impl<T> ArrivalMap<T> {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -55,7 +56,7 @@ impl<T> Aged<T> {
         self.entries.remove(&key).map(|entry| entry.value)
     }
 
-    /// When the oldest entry arrived.
+    /// Returns the arrival time of the oldest entry.
     pub(super) fn oldest(&mut self) -> Option<Timestamp> {
         while let Some((key, arrival)) = self.order.front() {
             match self.entries.get(key) {
@@ -66,14 +67,14 @@ impl<T> Aged<T> {
         None
     }
 
-    /// Takes the oldest entry out.
+    /// Removes the oldest entry and returns it.
     pub(super) fn pop_oldest(&mut self) -> Option<(SpanKey, T)> {
         self.oldest()?;
         let (key, _) = self.order.pop_front()?;
         self.remove(key).map(|value| (key, value))
     }
 
-    /// The keys of all entries, in no order.
+    /// Returns the keys of all entries, in no order.
     #[cfg(test)]
     pub(super) fn keys(&self) -> impl Iterator<Item = SpanKey> {
         self.entries.keys().copied()

@@ -1,17 +1,72 @@
-//! The current span: of a thread in plain code, of a future in async code.
+//! The context of a span, and the current span: of a thread in plain code, of a future in async code.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use telemetry_core::SpanKey;
 
-use crate::SpanContext;
+/// What spans below need to know of a span, on other threads and in other tasks: its ids, and the `tracestate`
+/// of the trace that it continues.
+///
+/// A [`SpanKey`] converts to a context without a `tracestate`.
+///
+/// ```
+/// use telemetry_core::attrs;
+/// use telemetry_pipeline::{SpanContext, Telemetry};
+///
+/// # let telemetry = Telemetry::disabled();
+/// let remote = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse()?;
+/// let request = telemetry.continue_trace(remote, "POST /chat", attrs! { "tracestate" => "vendor=1" });
+/// let _entered = request.enter();
+/// let current = SpanContext::current().expect("a span was entered");
+/// assert_eq!((current.key(), current.tracestate()), (request.key(), Some("vendor=1")));
+/// # Ok::<(), telemetry_pipeline::TraceParentError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpanContext {
+    key: SpanKey,
+    trace_state: Option<Arc<str>>,
+}
 
-/// What is current, and which [`Entered`] made it so: 0 for none of this thread.
+impl SpanContext {
+    pub(super) const fn new(key: SpanKey, trace_state: Option<Arc<str>>) -> Self {
+        Self { key, trace_state }
+    }
+
+    /// Returns the context of the span that code on this thread is in, if any.
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow(|current| current.span.clone())
+    }
+
+    /// Returns the trace and span id.
+    pub const fn key(&self) -> SpanKey {
+        self.key
+    }
+
+    /// Returns the W3C `tracestate` for requests to other processes. It is the header of the caller whose trace
+    /// this span, or one above it, continues. An invalid header is not passed on.
+    pub fn tracestate(&self) -> Option<&str> {
+        self.trace_state.as_deref()
+    }
+
+    /// Returns the context of a span below.
+    pub(super) fn of_child(self, key: SpanKey) -> Self {
+        Self { key, ..self }
+    }
+}
+
+impl From<SpanKey> for SpanContext {
+    fn from(key: SpanKey) -> Self {
+        Self::new(key, None)
+    }
+}
+
+/// The current span, and the number of the [`Entered`] that set it. The number is 0 if none of this thread did.
 #[derive(Debug)]
 struct Current {
     span: Option<SpanContext>,
@@ -21,37 +76,30 @@ struct Current {
 const NONE: Current = Current { span: None, entered: 0 };
 
 thread_local! {
-    // Never dropped, so that it is at hand without a check while the thread ends, too: who forgets a guard
-    // leaks what that guard holds.
+    // It is never dropped, so that it can be read without a check, also while the thread ends. A forgotten guard
+    // leaks its context.
     static CURRENT: RefCell<ManuallyDrop<Current>> = const { RefCell::new(ManuallyDrop::new(NONE)) };
     static ENTERED: Cell<u64> = const { Cell::new(0) };
-    /// Guards dropped before those entered after them, and what was current before each.
-    static PASSED: RefCell<Vec<(u64, Current)>> = const { RefCell::new(Vec::new()) };
+    /// Guards that were dropped before guards entered after them, and what was current before each.
+    static DROPPED_EARLY: RefCell<Vec<(u64, Current)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Guards dropped out of order that are remembered. More are a leak of guards.
-const MAX_PASSED: usize = 64;
+/// Guards dropped out of order that are remembered. A program that leaks guards exceeds it.
+const MAX_DROPPED_EARLY: usize = 64;
 
-/// The span that code on this thread is in, if any.
+/// Returns the span that code on this thread is in, if any.
 pub fn current_span() -> Option<SpanKey> {
     CURRENT.with_borrow(|current| current.span.as_ref().map(SpanContext::key))
 }
 
-impl SpanContext {
-    /// What the span hands down that code on this thread is in, if any.
-    pub fn current() -> Option<Self> {
-        CURRENT.with_borrow(|current| current.span.clone())
-    }
-}
-
-/// Makes `current` what is current and returns what was.
+/// Sets what is current and returns what was current before.
 fn replace(current: Current) -> Current {
     ManuallyDrop::into_inner(CURRENT.replace(ManuallyDrop::new(current)))
 }
 
 /// Makes `span` the current one of this thread until the returned guard is dropped.
 ///
-/// For plain code. In async code use [`InSpan`]: a thread runs many futures.
+/// This is for plain code. Async code uses [`InSpan`], because a thread runs many futures.
 ///
 /// ```
 /// use telemetry_core::{SpanId, SpanKey, TraceId};
@@ -69,7 +117,7 @@ pub fn enter(span: impl Into<SpanContext>) -> Entered {
     Entered::new(Some(span.into()))
 }
 
-/// Makes code on this thread be in no span until the returned guard is dropped.
+/// Leaves the current span of this thread until the returned guard is dropped.
 ///
 /// ```
 /// use telemetry_core::{SpanId, SpanKey, TraceId};
@@ -87,8 +135,8 @@ pub fn leave() -> Entered {
     Entered::new(None)
 }
 
-/// The span is current while this lives; then the one before is again. Guards may be dropped in any
-/// order: the current span is that of the latest one that lives.
+/// A guard that keeps a span current. When it is dropped, the span before is current again. Guards may be dropped
+/// in any order: the current span is that of the latest guard that still exists.
 #[derive(Debug)]
 pub struct Entered {
     before: Current,
@@ -109,34 +157,34 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let before = std::mem::replace(&mut self.before, NONE);
         if CURRENT.with_borrow(|current| current.entered) == self.number {
-            replace(last_living(before));
+            replace(latest_existing(before));
         } else {
-            // Another was entered after this one and lives: what it goes back to must not be this.
-            let _ = PASSED.try_with(|passed| {
-                let mut passed = passed.borrow_mut();
-                if passed.len() == MAX_PASSED {
-                    passed.remove(0);
+            // A guard entered after this one still exists. Its drop must not make this span current again.
+            let _ = DROPPED_EARLY.try_with(|dropped| {
+                let mut dropped = dropped.borrow_mut();
+                if dropped.len() == MAX_DROPPED_EARLY {
+                    dropped.remove(0);
                 }
-                passed.push((self.number, before));
+                dropped.push((self.number, before));
             });
         }
     }
 }
 
-/// `before`, or what was current before it, if its guard is gone already.
-fn last_living(mut before: Current) -> Current {
+/// Returns `before`, or what was current before it if its guard was dropped already.
+fn latest_existing(mut before: Current) -> Current {
     // A thread that is ending has dropped the list.
-    let _ = PASSED.try_with(|passed| {
-        let mut passed = passed.borrow_mut();
-        while let Some(place) = passed.iter().position(|(number, _)| *number == before.entered) {
-            before = passed.swap_remove(place).1;
+    let _ = DROPPED_EARLY.try_with(|dropped| {
+        let mut dropped = dropped.borrow_mut();
+        while let Some(place) = dropped.iter().position(|(number, _)| *number == before.entered) {
+            before = dropped.swap_remove(place).1;
         }
     });
     before
 }
 
 pin_project! {
-    /// A future that runs within a span, whichever thread polls it. Two futures never share a stack.
+    /// A future that runs within a span, whichever thread polls it. Each future has current spans of its own.
     #[derive(Debug)]
     pub struct InSpan<F> {
         #[pin]
@@ -146,13 +194,14 @@ pin_project! {
 }
 
 impl<F> InSpan<F> {
-    /// Runs `future` within `span`; with `None`, outside of any.
+    /// Runs `future` within `span`, or outside of any span if that is `None`.
     pub const fn new(future: F, span: Option<SpanContext>) -> Self {
         Self { future, current: Current { span, entered: 0 } }
     }
 }
 
-/// Exchanges the thread's current span with a future's, and back when dropped, also by a panic.
+/// Exchanges the thread's current span with a future's, and exchanges them back when it is dropped, also by a
+/// panic.
 struct Exchanged<'a>(&'a mut Current);
 
 impl<'a> Exchanged<'a> {
@@ -189,7 +238,7 @@ pub trait FutureExt: Future + Sized {
         InSpan::new(self, Some(span.into()))
     }
 
-    /// Runs this future, spawned elsewhere, within the span that is current now.
+    /// Runs this future within the span that is current now, also if it is spawned elsewhere.
     fn in_current_span(self) -> InSpan<Self> {
         InSpan::new(self, SpanContext::current())
     }
@@ -208,22 +257,22 @@ mod tests {
     }
 
     #[test]
-    fn guards_dropped_in_any_order_leave_the_latest_living_span() {
-        // Every order in which three guards may be dropped.
+    fn guards_dropped_in_any_order_leave_the_latest_existing_span() {
+        // All orders of three guards.
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut guards: Vec<Option<Entered>> = (1..=3).map(|span| Some(enter(key(span)))).collect();
             for dropped in order {
                 guards[dropped] = None;
-                let living = guards.iter().rposition(Option::is_some);
-                let expected = living.map(|place| key(place as u64 + 1));
+                let latest = guards.iter().rposition(Option::is_some);
+                let expected = latest.map(|place| key(place as u64 + 1));
                 assert_eq!(current_span(), expected, "{order:?}, after {dropped}");
             }
-            PASSED.with_borrow(|passed| assert!(passed.is_empty(), "{passed:?}"));
+            DROPPED_EARLY.with_borrow(|dropped| assert!(dropped.is_empty(), "{dropped:?}"));
         }
     }
 
     #[test]
-    fn a_guard_that_is_forgotten_ends_with_the_thread() {
+    fn a_forgotten_guard_ends_with_its_thread() {
         std::thread::spawn(|| {
             std::mem::forget(enter(key(1)));
             assert_eq!(current_span(), Some(key(1)));
@@ -234,18 +283,18 @@ mod tests {
     }
 
     #[test]
-    fn guards_that_leak_take_no_more_memory() {
+    fn leaked_guards_use_bounded_memory() {
         let _outermost = enter(key(9));
         for _ in 0..1_000 {
-            let passed = enter(key(1));
+            let early = enter(key(1));
             std::mem::forget(enter(key(2)));
-            drop(passed);
+            drop(early);
         }
-        PASSED.with_borrow(|passed| assert!(passed.len() <= MAX_PASSED));
+        DROPPED_EARLY.with_borrow(|dropped| assert!(dropped.len() <= MAX_DROPPED_EARLY));
     }
 
     #[test]
-    fn a_guard_held_across_an_await_belongs_to_its_future() {
+    fn a_guard_that_lives_across_an_await_belongs_to_its_future() {
         let mut context = Context::from_waker(std::task::Waker::noop());
         let mut future = Box::pin(InSpan::new(
             async {
@@ -262,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_future_that_panics_leaves_the_thread_as_it_was() {
+    fn a_panicking_future_restores_the_thread_s_current_span() {
         let mut future = Box::pin(async { panic!("on purpose") }.in_span(key(1)));
         let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _: Poll<()> = future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop()));

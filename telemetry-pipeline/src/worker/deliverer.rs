@@ -1,4 +1,4 @@
-//! Offers batches to the sink, and counts what becomes of them.
+//! Calls the sink, retries, and counts the results.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -8,21 +8,20 @@ use rand::RngExt as _;
 use telemetry_core::{Action, Batch, BatchId, SignalSet, Sink, SinkError, SinkOptions, Written};
 use tokio::time::Instant;
 
-use crate::contained::{Contained, contained};
-use crate::ledger::{SinkCounters, SinkState};
-use crate::worker::GiveUpAt;
-use crate::worker::work::Load;
+use super::batch::{BatchOutcome, PendingBatch};
+use crate::accounting::{SinkCounters, SinkState};
+use crate::catch_panic::{CatchPanic, catch_panic};
+use crate::deadline::GiveUpAt;
 
-/// First wait before a retry; doubled each time.
+/// First wait before a retry. It is doubled each time.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
-/// Longest wait before a retry that the destination did not ask for.
+/// Longest wait before a retry, unless the destination asked for a longer one.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
-
-/// Longest wait where what was asked for is beyond all clocks.
+/// The wait if the destination asked for a time that no clock can represent.
 const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 
-/// The sink and whoever talks to it.
-pub(super) struct Courier {
+/// Owns the sink.
+pub(super) struct Deliverer {
     /// `None` once it has ended.
     sink: Option<Box<dyn Sink>>,
     is_store: bool,
@@ -32,25 +31,15 @@ pub(super) struct Courier {
     give_up_at: GiveUpAt,
 }
 
-/// What became of a load. All of it that is not left is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// The sink has it.
-    Delivered,
-    /// The sink does not want it, or has ended; or a store did not keep all of it.
-    Lost,
-    /// A shutdown leaves no time; what is left of it is not counted.
-    GaveUp,
-}
-
 /// How a call of the sink ended.
-enum Outcome<T> {
+enum CallOutcome<T> {
     Done(Result<T, Failure>),
     TimedOut(Duration),
     Panicked(String),
 }
 
-/// What the worker keeps of a [`SinkError`]. What an error says and how it is dropped is the sink's code, too.
+/// The parts of a [`SinkError`] that the worker uses. They are read within the guarded call, because formatting
+/// and dropping the error may run code of the sink.
 struct Failure {
     action: Action,
     stored: usize,
@@ -69,7 +58,7 @@ impl From<SinkError> for Failure {
     }
 }
 
-impl Courier {
+impl Deliverer {
     pub(super) fn new(
         sink: Box<dyn Sink>,
         is_store: bool,
@@ -81,83 +70,84 @@ impl Courier {
         Self { sink: Some(sink), is_store, interest, options, counters, give_up_at }
     }
 
-    /// Whether the sink has not ended.
+    /// Returns false once the sink has ended.
     pub(super) fn is_open(&self) -> bool {
         self.sink.is_some()
     }
 
-    /// Offers a load until it is delivered or lost; says which, and counts it.
-    pub(super) async fn try_until_settled(&mut self, id: BatchId, load: &Load) -> Settled {
+    /// Offers a batch until it is delivered or has failed, or a shutdown leaves no time. Counts its signals.
+    pub(super) async fn deliver(&mut self, id: BatchId, pending: &PendingBatch) -> BatchOutcome {
         let started = Instant::now();
         let mut back_off = FIRST_BACK_OFF;
-        let mut troubled = false;
+        let mut has_failed = false;
         loop {
-            let batch = Batch::new(id, &load.chunks, self.interest, load.settled.get());
+            let batch = Batch::new(id, &pending.chunks, self.interest, pending.settled.get());
             let Some(sink) = &mut self.sink else {
-                self.counters.drop_signals(batch.len(), "sink closed");
-                return Settled::Lost;
+                self.counters.drop_signals(batch.len() as u64, "sink closed");
+                return BatchOutcome::Failed;
             };
             let limit = self.options.write_timeout;
             let Failure { action, stored, text, .. } =
                 match guarded(limit, async { sink.write(&batch).await }).await {
-                    Outcome::Done(Ok(written)) => {
-                        self.settle(&batch, &written);
-                        if troubled {
+                    CallOutcome::Done(Ok(written)) => {
+                        self.count_written(&batch, &written);
+                        if has_failed {
                             tracing::info!(sink = self.counters.name, "the sink delivers again");
                         }
-                        // Nobody knows which submission the part is of that a store does not keep.
+                        // It is not known which submissions a store's rejected signals belong to.
                         let is_kept = !self.is_store || written.rejected == 0;
-                        return if is_kept { Settled::Delivered } else { Settled::Lost };
+                        return if is_kept { BatchOutcome::Delivered } else { BatchOutcome::Failed };
                     }
-                    Outcome::Done(Err(error)) => error,
-                    Outcome::TimedOut(after) => {
+                    CallOutcome::Done(Err(failure)) => failure,
+                    CallOutcome::TimedOut(after) => {
                         SinkError::retry(format!("no answer within {after:?}")).into()
                     }
-                    Outcome::Panicked(text) => {
-                        self.counters.fail(batch.len(), "panic");
+                    CallOutcome::Panicked(text) => {
+                        self.counters.fail(batch.len() as u64, "panic");
                         self.end_sink(SinkState::Failed, format!("the sink panicked: {text}"));
-                        return Settled::Lost;
+                        return BatchOutcome::Failed;
                     }
                 };
             let stored = stored.min(batch.len());
-            self.counters.deliver(stored);
-            load.settled.set(load.settled.get() + stored);
-            let left = batch.len() - stored;
+            self.counters.deliver(stored as u64);
+            pending.settled.set(pending.settled.get() + stored);
+            let left = (batch.len() - stored) as u64;
             self.counters.set_error(text.clone());
             match action {
                 Action::Reject => {
+                    let sink = self.counters.name;
                     tracing::warn!(
-                        sink = self.counters.name,
+                        sink,
                         error = text,
-                        lost = left,
-                        "a batch was rejected"
+                        signals = left,
+                        "the sink rejected a batch; its signals count as failed"
                     );
                     self.counters.fail(left, &text);
-                    return Settled::Lost;
+                    return BatchOutcome::Failed;
                 }
                 Action::Close => {
                     self.counters.fail(left, &text);
                     self.end_sink(SinkState::Closed, text);
-                    return Settled::Lost;
+                    return BatchOutcome::Failed;
                 }
                 Action::Retry { after } => {
-                    if !troubled {
+                    if !has_failed {
                         tracing::warn!(
                             sink = self.counters.name,
                             error = text,
-                            "the sink fails; trying again"
+                            "the sink can't deliver; its batches wait"
                         );
-                        troubled = true;
+                        has_failed = true;
                     }
                     if self.options.retry_for.is_some_and(|limit| started.elapsed() >= limit) {
                         self.counters.fail(left, &format!("retries exhausted: {text}"));
-                        return Settled::Lost;
+                        return BatchOutcome::Failed;
                     }
                     let jitter = rand::rng().random_range(0.5..1.0);
                     let wait = after.unwrap_or_else(|| back_off.mul_f64(jitter));
                     back_off = (back_off * 2).min(LONGEST_BACK_OFF);
-                    if !self.may_wait(wait).await {
-                        return Settled::GaveUp;
+                    if !self.wait_to_retry(wait).await {
+                        return BatchOutcome::GaveUp;
                     }
                     self.counters.retry();
                 }
@@ -165,9 +155,10 @@ impl Courier {
         }
     }
 
-    fn settle(&self, batch: &Batch<'_>, written: &Written) {
-        let rejected = usize::try_from(written.rejected).unwrap_or(usize::MAX).min(batch.len());
-        self.counters.deliver(batch.len() - rejected);
+    fn count_written(&self, batch: &Batch<'_>, written: &Written) {
+        let signals = batch.len() as u64;
+        let rejected = written.rejected.min(signals);
+        self.counters.deliver(signals - rejected);
         if rejected > 0 {
             let reason = written.reason.as_deref().unwrap_or("rejected by the destination");
             self.counters.fail(rejected, reason);
@@ -175,21 +166,19 @@ impl Courier {
         }
     }
 
-    /// Waits before a retry; `false` when a shutdown leaves no time for one.
-    async fn may_wait(&mut self, wait: Duration) -> bool {
-        // An hour, should the destination name a time that no clock can show.
+    /// Waits before a retry. Returns false if a shutdown leaves no time for one.
+    async fn wait_to_retry(&mut self, wait: Duration) -> bool {
         let wake_at = Instant::now().checked_add(wait).unwrap_or_else(|| Instant::now() + LONGEST_WAIT);
         loop {
-            // While shutting down a retry comes sooner: there may be no later.
-            let give_up_at = *self.give_up_at.borrow_and_update();
-            let wake_at = match give_up_at {
+            // During a shutdown the retry comes earlier, because there may be no time later.
+            let wake_at = match self.give_up_at.get() {
                 Some(deadline) if Instant::now() + FIRST_BACK_OFF >= deadline => return false,
                 Some(_) => wake_at.min(Instant::now() + FIRST_BACK_OFF),
                 None => wake_at,
             };
             tokio::select! {
                 () = tokio::time::sleep_until(wake_at) => return true,
-                changed = self.give_up_at.changed() => if changed.is_err() { return false },
+                exists = self.give_up_at.changed() => if !exists { return false },
             }
         }
     }
@@ -199,16 +188,16 @@ impl Courier {
         let Some(sink) = &mut self.sink else { return Err("the sink is closed".to_owned()) };
         let flushed = tokio::select! {
             flushed = guarded(self.options.write_timeout, async { sink.flush().await }) => flushed,
-            // What is dropped here the sink tries again when it is shut down. A store's statement would
-            // run on and stand in its own way.
-            () = is_over(&mut self.give_up_at), if !self.is_store => {
+            // The sink flushes again when it is shut down. A store's flush is not cancelled: its statement would
+            // run on and block the next one.
+            () = self.give_up_at.passed(), if !self.is_store => {
                 return Err("the pipeline is shutting down".to_owned());
             }
         };
         match flushed {
-            Outcome::Done(outcome) => outcome.map_err(|error| error.text),
-            Outcome::TimedOut(after) => Err(format!("no answer within {after:?}")),
-            Outcome::Panicked(text) => {
+            CallOutcome::Done(outcome) => outcome.map_err(|failure| failure.text),
+            CallOutcome::TimedOut(after) => Err(format!("no answer within {after:?}")),
+            CallOutcome::Panicked(text) => {
                 let text = format!("the sink panicked: {text}");
                 self.end_sink(SinkState::Failed, text.clone());
                 Err(text)
@@ -216,27 +205,28 @@ impl Courier {
         }
     }
 
-    fn end_sink(&mut self, state: SinkState, why: String) {
-        tracing::error!(sink = self.counters.name, error = why, "the sink has ended");
-        self.counters.set_error(why);
+    fn end_sink(&mut self, state: SinkState, error: String) {
+        let name = self.counters.name;
+        tracing::error!(sink = name, error, "the sink has ended; its signals are dropped and counted");
+        self.counters.set_error(error);
         self.counters.set_state(state);
         let sink = self.sink.take();
-        if let Err(panic) = contained(|| drop(sink)) {
-            tracing::error!(sink = self.counters.name, panic, "the sink panicked while it was dropped");
+        if let Err(panic) = catch_panic(|| drop(sink)) {
+            tracing::error!(sink = name, panic, "the sink panicked while it was dropped");
         }
     }
 
     pub(super) async fn shut_down(&mut self) {
         let Some(sink) = self.sink.take() else { return };
         match guarded(None, async { sink.shutdown().await }).await {
-            Outcome::Done(Ok(())) => self.counters.set_state(SinkState::Closed),
-            Outcome::Done(Err(error)) => {
+            CallOutcome::Done(Ok(())) => self.counters.set_state(SinkState::Closed),
+            CallOutcome::Done(Err(failure)) => {
                 self.counters.set_state(SinkState::Closed);
-                self.counters.take_back(error.taken_back, &error.text);
-                self.counters.set_error(error.text);
+                self.counters.take_back(failure.taken_back, &failure.text);
+                self.counters.set_error(failure.text);
             }
-            Outcome::TimedOut(_) => self.counters.set_state(SinkState::Failed),
-            Outcome::Panicked(text) => {
+            CallOutcome::TimedOut(_) => self.counters.set_state(SinkState::Failed),
+            CallOutcome::Panicked(text) => {
                 self.counters.set_state(SinkState::Failed);
                 self.counters.set_error(format!("the sink panicked: {text}"));
             }
@@ -244,32 +234,21 @@ impl Courier {
     }
 }
 
-/// Returns once a shutdown has begun and its time to give up has come.
-pub(super) async fn is_over(give_up_at: &mut GiveUpAt) {
-    loop {
-        let deadline = *give_up_at.borrow_and_update();
-        tokio::select! {
-            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => return,
-            changed = give_up_at.changed() => if changed.is_err() {
-                // The pipeline is gone without a shutdown: nobody waits.
-                return;
-            },
-        }
-    }
-}
-
-/// Runs a call of the sink with its limit, and keeps its panic from the worker.
-async fn guarded<T>(limit: Option<Duration>, call: impl Future<Output = Result<T, SinkError>>) -> Outcome<T> {
-    let call = Contained::new(async { call.await.map_err(Failure::from) });
+/// Runs a call of the sink with a time limit, and catches its panic.
+async fn guarded<T>(
+    limit: Option<Duration>,
+    call: impl Future<Output = Result<T, SinkError>>,
+) -> CallOutcome<T> {
+    let call = CatchPanic::new(async { call.await.map_err(Failure::from) });
     let done = match limit {
         None => call.await,
         Some(limit) => match tokio::time::timeout(limit, call).await {
             Ok(done) => done,
-            Err(_) => return Outcome::TimedOut(limit),
+            Err(_) => return CallOutcome::TimedOut(limit),
         },
     };
     match done {
-        Ok(result) => Outcome::Done(result),
-        Err(panic) => Outcome::Panicked(panic),
+        Ok(result) => CallOutcome::Done(result),
+        Err(panic) => CallOutcome::Panicked(panic),
     }
 }

@@ -1,4 +1,4 @@
-//! Time on the caller's side: a tick when something is logged, wall time only when the engine asks.
+//! Time on the caller's side: a tick for each event. The wall time is computed later, on the assembler thread.
 
 use std::cell::Cell;
 use std::sync::LazyLock;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use fastant::Instant;
 use telemetry_core::Timestamp;
 
-/// How long one reading of the wall clock serves its thread. Ticks cost half of it, and stray from it
-/// by less than a microsecond in this time.
+/// How long a thread uses one reading of the wall clock. A tick costs half as much as a reading, and within
+/// this time it is wrong by less than a microsecond.
 const FRESH: Duration = Duration::from_millis(1);
 
-/// Ticks are counted from here, so that they are few enough to be exact as floating point numbers.
+/// Ticks are counted from here, so that their numbers are small enough to be exact as floating point numbers.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 thread_local! {
@@ -24,31 +24,31 @@ struct Reading {
     stale_at: Instant,
 }
 
-/// The wall time of the first tick, as a reading of the wall clock has it. What is told by one epoch is
-/// in the order of its ticks, however the wall clock jumps.
+/// The wall time of the first tick, computed from one reading of the wall clock. Timestamps of one epoch have
+/// the order of their ticks, even if the wall clock jumps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Epoch(Timestamp);
 
 impl Epoch {
-    fn by(wall: Timestamp, tick: Instant) -> Self {
+    fn new(wall: Timestamp, tick: Instant) -> Self {
         Self(Timestamp::from_nanos(wall.as_nanos().saturating_sub(since_origin(tick))))
     }
 
     #[cold]
     fn read(tick: Instant) -> Self {
-        let epoch = Self::by(Timestamp::now(), tick);
+        let epoch = Self::new(Timestamp::now(), tick);
         READING.set(Some(Reading { epoch, stale_at: tick + FRESH }));
         epoch
     }
 
-    /// Now, in this epoch.
+    /// Returns the current moment in this epoch.
     #[inline]
     pub(crate) fn moment(self) -> Moment {
         Moment { epoch: self, tick: Instant::now() }
     }
 }
 
-/// A tick and what it is counted from: a timestamp that nobody has computed yet.
+/// A tick and its epoch. Together they are a timestamp that is not computed yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     pub(crate) epoch: Epoch,
@@ -56,7 +56,7 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// Now, by the thread's last reading of the wall clock, or by a new one.
+    /// Returns the current moment. It uses the thread's last reading of the wall clock, or makes a new one.
     #[inline]
     pub(crate) fn now() -> Self {
         let tick = Instant::now();
@@ -66,20 +66,20 @@ impl Moment {
         }
     }
 
-    /// This tick in the epoch that makes it this very timestamp; none for the earliest a timestamp can
-    /// tell, as long before as this process has run.
+    /// Returns this tick in an epoch that makes it exactly `timestamp`. Returns `None` if that epoch would be
+    /// before the earliest timestamp.
     pub(crate) fn exactly(timestamp: Timestamp, tick: Instant) -> Option<Self> {
         let epoch = timestamp.as_nanos().checked_sub(since_origin(tick))?;
         Some(Self { epoch: Epoch(Timestamp::from_nanos(epoch)), tick })
     }
 
-    /// The wall time.
+    /// Computes the wall time.
     pub(crate) fn timestamp(self) -> Timestamp {
         Timestamp::from_nanos(self.epoch.0.as_nanos().saturating_add(since_origin(self.tick)))
     }
 }
 
-/// Nanoseconds.
+/// Returns nanoseconds.
 fn since_origin(tick: Instant) -> i64 {
     i64::try_from(tick.saturating_duration_since(*ORIGIN).as_nanos()).unwrap_or(i64::MAX)
 }
@@ -90,16 +90,16 @@ mod tests {
 
     #[test]
     fn a_wall_clock_that_jumps_makes_no_duration_negative() {
-        // Wherever the wall clock stood when the span began, it is not looked at again.
+        // The wall clock is not read again after the span has started.
         for wall in [i64::MIN, 0, i64::MAX - 1_000, i64::MAX] {
             let tick = Instant::now();
-            let started = Moment { epoch: Epoch::by(Timestamp::from_nanos(wall), tick), tick };
+            let started = Moment { epoch: Epoch::new(Timestamp::from_nanos(wall), tick), tick };
             assert!(started.epoch.moment().timestamp() >= started.timestamp(), "{wall}");
         }
     }
 
     #[test]
-    fn a_moment_is_the_wall_time_it_was_read_at() {
+    fn a_moment_is_the_wall_time_at_which_it_was_read() {
         let before = Timestamp::now();
         let now = Moment::now().timestamp();
         let after = Timestamp::now();
