@@ -24,6 +24,7 @@ use crate::deadline::GiveUpAt;
 use crate::error::{StartError, StartFailure};
 use crate::queue::Queue;
 use crate::telemetry::{Shared, StoreHandle, Telemetry};
+use crate::worker::WorkerSender;
 
 /// A running pipeline. Dropping it shuts it down.
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl Pipeline {
             queue: Arc::clone(&queue),
             assembler: Arc::clone(&counts),
             sinks: senders.iter().map(|sender| Arc::clone(&sender.counters)).collect(),
-            stores: senders.iter().filter_map(|sender| sender.store_queue()).collect(),
+            stores: senders.iter().filter_map(WorkerSender::store_queue).collect(),
             store,
             service_name: config.service_name,
         });

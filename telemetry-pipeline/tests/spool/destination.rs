@@ -1,4 +1,4 @@
-//! A destination that a test makes well or ill, a pipeline whose queue towards it is spooled, and logs for both.
+//! A destination whose health a test sets, and a pipeline with a spool that delivers to it.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
@@ -14,18 +14,18 @@ use telemetry_testkit::MemoryStore;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How the destination is.
+/// The health of the destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Health {
     #[default]
     Up,
-    /// Answers that it can't now.
+    /// Fails every batch, and asks for a retry.
     Down,
-    /// Takes one signal of a batch, then can't.
+    /// Takes one signal of a batch, then fails for an hour.
     TakesOne,
-    /// Takes half of a batch, then can't for a moment.
+    /// Takes half of a batch, then fails for a moment.
     TakesHalf,
-    /// Rejects for good the batch with a certain log, and takes the others.
+    /// Rejects the batch with a certain log, and takes the others.
     Rejects(&'static str),
     /// Never answers.
     Hangs,
@@ -59,7 +59,7 @@ impl Destination {
     }
 }
 
-fn says(signal: &Signal, text: &str) -> bool {
+fn has_message(signal: &Signal, text: &str) -> bool {
     matches!(signal, Signal::Log(log) if matches!(&log.body, LogBody::Message { message, .. } if message == text))
 }
 
@@ -78,7 +78,7 @@ impl Sink for ToDestination {
             self.0.changed.notify_all();
         };
         match health {
-            Health::Rejects(message) if batch.iter().any(|signal| says(signal, message)) => {
+            Health::Rejects(message) if batch.iter().any(|signal| has_message(signal, message)) => {
                 Err(SinkError::reject("not this"))
             }
             Health::Up | Health::Rejects(_) => {
@@ -105,7 +105,7 @@ impl Sink for ToDestination {
     }
 }
 
-/// Destinations by the number in a sink's options: a build function has no captures.
+/// Destinations by the number in a sink's options. A build function can't capture them.
 static DESTINATIONS: Mutex<Vec<Arc<Destination>>> = Mutex::new(Vec::new());
 
 static SPOOLED: SinkEntry = SinkEntry {
@@ -118,14 +118,14 @@ static SPOOLED: SinkEntry = SinkEntry {
             let destination = Arc::clone(&DESTINATIONS.lock().unwrap()[number]);
             let options = SinkOptions {
                 batch_signals: 100,
-                // So little memory that most goes to disk.
+                // Little memory, so that most signals go to disk.
                 queue_bytes: 256 << 10,
                 spool: SpoolOptions::read(&context.options, "spooled").unwrap(),
                 ..SinkOptions::default()
             };
             let built = BuiltSink::new(ToDestination(destination), SignalSet::LOG).with_options(options);
             let is_store = context.options.flag("is_store").unwrap().unwrap_or(false);
-            // Nobody asks it anything: that it is there makes receipts wait.
+            // Nobody queries this store. Its presence makes receipts wait.
             Ok(if is_store { built.with_store(Arc::new(MemoryStore::new("test"))) } else { built })
         })
     },
@@ -164,7 +164,7 @@ pub(crate) fn start(destination: &Arc<Destination>, folder: &Path) -> Pipeline {
     try_start(destination, folder, "64MiB").unwrap()
 }
 
-/// Logs numbered lines, at a pace that the worker keeps up with. The numbers begin at zero with the run.
+/// Logs numbered lines, not faster than the worker takes them. The numbers of a run begin at zero.
 pub(crate) fn log(telemetry: &Telemetry, numbers: std::ops::Range<usize>) {
     log_from(telemetry, 0, numbers);
 }
@@ -175,7 +175,7 @@ pub(crate) fn log_from(telemetry: &Telemetry, first_of_run: usize, numbers: std:
         let ttl = Ttl::from_seconds(number as u64 + 1).unwrap();
         submit(telemetry, event, ttl).wait(DEADLINE).unwrap();
         if number % 20 == 19 {
-            // Not more than fits into memory at once.
+            // No more than fits into memory.
             wait_until(telemetry, |sink| {
                 let in_memory = sink.pending - sink.spooled.min(sink.pending);
                 sink.accepted > (number - first_of_run) as u64 && (in_memory < 700 || sink.dropped > 0)

@@ -1,4 +1,4 @@
-//! Sinks that misbehave in every call: contained, named, counted, and no other is harmed.
+//! Sinks that misbehave in every call: the failure is caught, named and counted, and other sinks work on.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fmt;
@@ -16,7 +16,7 @@ use telemetry_pipeline::{
 };
 use telemetry_testkit::{CaptureSink, DEADLINE, FaultySink, Move, READY_MADE, Seen, block_on, ready_made};
 
-/// Where a sink misbehaves.
+/// The call in which a sink misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Call {
     Write,
@@ -24,18 +24,18 @@ enum Call {
     Shutdown,
 }
 
-/// How.
+/// How it misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Deed {
+enum Misbehavior {
     Panic,
-    /// Before there is a future.
+    /// Panics before it returns a future.
     PanicAtOnce,
-    /// With something that is no text.
+    /// Panics with a payload that is not text.
     PanicWithANumber,
-    /// With something that panics again when it is dropped.
+    /// Panics with a payload that panics again when it is dropped.
     PanicWithABomb,
-    /// With an error that panics when it is shown.
-    UnspeakableError,
+    /// Returns an error that panics when it is formatted.
+    ErrorThatPanics,
     Hang,
     Block,
 }
@@ -50,25 +50,25 @@ impl Drop for Bomb {
     }
 }
 
-/// Panics when shown.
+/// Panics when formatted.
 #[derive(Debug)]
-struct Unspeakable;
+struct PanicsInDisplay;
 
-impl fmt::Display for Unspeakable {
+impl fmt::Display for PanicsInDisplay {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        panic!("unspeakable")
+        panic!("in display")
     }
 }
 
-impl std::error::Error for Unspeakable {}
+impl std::error::Error for PanicsInDisplay {}
 
-impl Deed {
-    async fn done(self) -> Result<(), SinkError> {
+impl Misbehavior {
+    async fn run(self) -> Result<(), SinkError> {
         match self {
             Self::Panic | Self::PanicAtOnce => panic!("on purpose"),
             Self::PanicWithANumber => panic_any(7),
             Self::PanicWithABomb => panic_any(Bomb),
-            Self::UnspeakableError => Err(SinkError::reject("look at the cause").source(Unspeakable)),
+            Self::ErrorThatPanics => Err(SinkError::reject("look at the cause").source(PanicsInDisplay)),
             Self::Hang => std::future::pending().await,
             Self::Block => loop {
                 std::thread::park();
@@ -78,24 +78,24 @@ impl Deed {
 }
 
 /// Misbehaves in one call.
-struct Hostile(Call, Deed);
+struct Hostile(Call, Misbehavior);
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, SinkError>> + Send + 'a>>;
 
 impl Hostile {
     fn call<'a, T: Send + 'a>(&self, call: Call, otherwise: T) -> Answer<'a, T> {
-        let deed = (self.0 == call).then_some(self.1);
-        assert_ne!(deed, Some(Deed::PanicAtOnce), "on purpose");
+        let misbehavior = (self.0 == call).then_some(self.1);
+        assert_ne!(misbehavior, Some(Misbehavior::PanicAtOnce), "on purpose");
         Box::pin(async move {
-            match deed {
-                Some(deed) => deed.done().await.map(|()| otherwise),
+            match misbehavior {
+                Some(misbehavior) => misbehavior.run().await.map(|()| otherwise),
                 None => Ok(otherwise),
             }
         })
     }
 }
 
-/// Written out, since a function of its own can panic before there is a future.
+/// This is written out because such a function can panic before it returns a future.
 impl Sink for Hostile {
     fn write<'me, 'batch, 'b, 'f>(&'me mut self, _: &'batch Batch<'b>) -> Answer<'f, Written>
     where
@@ -129,7 +129,7 @@ fn build(built: BuiltSink) -> SinkSpec {
     SinkSpec { entry: &HOSTILE, context: ready_made(built) }
 }
 
-/// A pipeline of this sink and of a sound one.
+/// Starts a pipeline with this sink and a sound one.
 fn start(built: BuiltSink) -> (Pipeline, Telemetry, Seen) {
     let (sound, seen) = CaptureSink::new();
     let specs = vec![build(built), SinkSpec { entry: &READY_MADE, context: ready_made(sound.built()) }];
@@ -146,8 +146,8 @@ fn assert_balanced(sink: &SinkLedger) {
     assert_eq!(sink.accepted, sink.delivered + sink.failed + sink.dropped + sink.pending, "{sink:?}");
 }
 
-/// Logs, flushes, logs and shuts down: the sound sink has it all. Gives what became of the other.
-fn live_beside_a_sound_one(built: BuiltSink) -> (SinkLedger, ShutdownReport) {
+/// Logs, flushes, logs and shuts down. Checks that the sound sink got everything. Returns the ledger of the other.
+fn run_beside_a_sound_one(built: BuiltSink) -> (SinkLedger, ShutdownReport) {
     let (pipeline, telemetry, seen) = start(built);
     log(&telemetry);
     seen.wait_for(1);
@@ -170,36 +170,41 @@ fn live_beside_a_sound_one(built: BuiltSink) -> (SinkLedger, ShutdownReport) {
 }
 
 #[test]
-fn whatever_a_sink_does_in_a_call_is_contained_named_and_counted() {
-    let deeds = [
-        (Deed::Panic, "the sink panicked: on purpose"),
-        (Deed::PanicAtOnce, "on purpose"),
-        (Deed::PanicWithANumber, "the sink panicked: no message"),
-        (Deed::PanicWithABomb, "the sink panicked: no message"),
-        (Deed::UnspeakableError, "the sink panicked: unspeakable"),
+fn every_misbehavior_of_a_sink_is_caught_named_and_counted() {
+    let misbehaviors = [
+        (Misbehavior::Panic, "the sink panicked: on purpose"),
+        (Misbehavior::PanicAtOnce, "on purpose"),
+        (Misbehavior::PanicWithANumber, "the sink panicked: no message"),
+        (Misbehavior::PanicWithABomb, "the sink panicked: no message"),
+        (Misbehavior::ErrorThatPanics, "the sink panicked: in display"),
     ];
     for call in [Call::Write, Call::Flush, Call::Shutdown] {
-        for (deed, said) in deeds {
-            let (sink, report) = live_beside_a_sound_one(BuiltSink::new(Hostile(call, deed), SignalSet::ALL));
+        for (misbehavior, message) in misbehaviors {
+            let (sink, report) =
+                run_beside_a_sound_one(BuiltSink::new(Hostile(call, misbehavior), SignalSet::ALL));
             let lost = if call == Call::Write { 2 } else { u64::from(call == Call::Flush) };
-            assert_eq!(sink.failed + sink.dropped, lost, "{call:?} {deed:?}: {sink:?}");
-            assert_eq!(sink.state, SinkState::Failed, "{call:?} {deed:?}");
-            assert!(sink.last_error.as_deref().unwrap().contains(said), "{call:?} {deed:?}: {sink:?}");
-            assert_eq!(report.abandoned, [""; 0], "{call:?} {deed:?}");
+            assert_eq!(sink.failed + sink.dropped, lost, "{call:?} {misbehavior:?}: {sink:?}");
+            assert_eq!(sink.state, SinkState::Failed, "{call:?} {misbehavior:?}");
+            assert!(
+                sink.last_error.as_deref().unwrap().contains(message),
+                "{call:?} {misbehavior:?}: {sink:?}"
+            );
+            assert_eq!(report.abandoned, [""; 0], "{call:?} {misbehavior:?}");
         }
-        for deed in [Deed::Hang, Deed::Block] {
-            let (sink, report) = live_beside_a_sound_one(BuiltSink::new(Hostile(call, deed), SignalSet::ALL));
-            if (call, deed) == (Call::Flush, Deed::Hang) {
-                // It can be dropped, and then the sink goes on.
+        for misbehavior in [Misbehavior::Hang, Misbehavior::Block] {
+            let (sink, report) =
+                run_beside_a_sound_one(BuiltSink::new(Hostile(call, misbehavior), SignalSet::ALL));
+            if (call, misbehavior) == (Call::Flush, Misbehavior::Hang) {
+                // The call is cancelled, and the sink works on.
                 assert_eq!((sink.delivered, sink.state), (2, SinkState::Closed), "{sink:?}");
                 continue;
             }
-            assert_eq!(report.abandoned, ["hostile"], "{call:?} {deed:?}");
-            assert_eq!(sink.state, SinkState::Failed, "{call:?} {deed:?}: {sink:?}");
+            assert_eq!(report.abandoned, ["hostile"], "{call:?} {misbehavior:?}");
+            assert_eq!(sink.state, SinkState::Failed, "{call:?} {misbehavior:?}: {sink:?}");
             assert_eq!(
                 sink.last_error.as_deref(),
                 Some("its thread did not end in time"),
-                "{call:?} {deed:?}"
+                "{call:?} {misbehavior:?}"
             );
         }
     }
@@ -230,23 +235,23 @@ impl Sink for DropPanics {
 }
 
 #[test]
-fn a_sink_that_panics_when_it_is_dropped_is_counted_all_the_same() {
+fn a_sink_that_panics_when_it_is_dropped_is_counted() {
     for (action, state) in [
         (Action::Close, SinkState::Closed),
         (Action::Reject, SinkState::Failed),
         (Action::Retry { after: None }, SinkState::Failed),
     ] {
-        let (sink, report) = live_beside_a_sound_one(BuiltSink::new(DropPanics(action), SignalSet::ALL));
+        let (sink, report) = run_beside_a_sound_one(BuiltSink::new(DropPanics(action), SignalSet::ALL));
         assert_eq!((sink.accepted, sink.state), (2, state), "{sink:?}");
         assert_eq!(report.abandoned, [""; 0], "{action:?}");
     }
 }
 
-/// A write whose future panics when the time-out drops it.
-struct BombInside;
+/// A sink whose write never ends, and panics when the timeout drops it.
+struct PanicsWhenCancelled;
 
 #[async_trait]
-impl Sink for BombInside {
+impl Sink for PanicsWhenCancelled {
     async fn write(&mut self, _: &Batch<'_>) -> Result<Written, SinkError> {
         let _bomb = Bomb;
         std::future::pending().await
@@ -258,14 +263,14 @@ impl Sink for BombInside {
 }
 
 #[test]
-fn a_write_that_panics_at_its_time_out_is_retried() {
+fn a_write_that_panics_when_it_is_cancelled_is_retried() {
     let options = SinkOptions {
         write_timeout: Some(Duration::from_millis(5)),
         retry_for: Some(Duration::ZERO),
         ..SinkOptions::default()
     };
-    let built = BuiltSink::new(BombInside, SignalSet::ALL).with_options(options);
-    let (sink, _) = live_beside_a_sound_one(built);
+    let built = BuiltSink::new(PanicsWhenCancelled, SignalSet::ALL).with_options(options);
+    let (sink, _) = run_beside_a_sound_one(built);
     assert_eq!((sink.failed, sink.state), (2, SinkState::Closed), "{sink:?}");
 }
 
@@ -288,19 +293,19 @@ fn a_sink_that_returns_after_it_was_abandoned_is_not_counted_twice() {
 }
 
 #[test]
-fn what_a_sink_answers_beyond_all_bounds_is_bounded() {
+fn numbers_that_a_sink_answers_are_bounded() {
     let (faulty, _) = FaultySink::new([Move::DeliverBut(u64::MAX), Move::RetryAfterStoring(usize::MAX)]);
-    let (sink, _) = live_beside_a_sound_one(faulty.built());
+    let (sink, _) = run_beside_a_sound_one(faulty.built());
     assert_eq!((sink.failed, sink.delivered), (1, 1), "{sink:?}");
 
-    // A time that no clock can show.
+    // A time that no clock can represent.
     let (faulty, _) = FaultySink::new([Move::Retry(Some(Duration::MAX))]);
-    let (sink, _) = live_beside_a_sound_one(faulty.built());
+    let (sink, _) = run_beside_a_sound_one(faulty.built());
     assert_eq!((sink.accepted, sink.state), (2, SinkState::Closed), "{sink:?}");
 }
 
 #[test]
-fn options_beyond_all_bounds_leave_the_sink_working() {
+fn a_sink_works_with_extreme_options() {
     let folder = tempfile::tempdir().unwrap();
     let spool = SpoolOptions { path: folder.path().to_owned(), max_bytes: 1 << 20 };
     let none = SinkOptions { batch_signals: 0, spool: Some(spool), ..SinkOptions::default() };
@@ -314,18 +319,18 @@ fn options_beyond_all_bounds_leave_the_sink_working() {
     };
     for options in [none, all] {
         let (capture, _) = CaptureSink::new();
-        let (sink, _) = live_beside_a_sound_one(capture.built().with_options(options.clone()));
+        let (sink, _) = run_beside_a_sound_one(capture.built().with_options(options.clone()));
         assert_eq!(sink.delivered, 2, "{options:?}: {sink:?}");
     }
 }
 
 #[test]
-fn a_spool_of_an_earlier_run_is_read_also_where_a_batch_may_hold_nothing() {
+fn a_spool_of_an_earlier_run_is_read_also_if_batch_signals_is_0() {
     let folder = tempfile::tempdir().unwrap();
     let spool = SpoolOptions { path: folder.path().to_owned(), max_bytes: 1 << 20 };
     let options = SinkOptions { batch_signals: 0, spool: Some(spool), ..SinkOptions::default() };
     let (faulty, _) = FaultySink::new([Move::Retry(Some(Duration::MAX)); 100]);
-    let (first, _) = live_beside_a_sound_one(faulty.built().with_options(options.clone()));
+    let (first, _) = run_beside_a_sound_one(faulty.built().with_options(options.clone()));
     assert_eq!(first.spooled, 2, "{first:?}");
     let (pipeline, _, _) = start({
         let (capture, _) = CaptureSink::new();
@@ -335,7 +340,7 @@ fn a_spool_of_an_earlier_run_is_read_also_where_a_batch_may_hold_nothing() {
     assert_eq!(report.ledger.sinks[0].delivered, 2, "{report:?}");
 }
 
-/// A build function that fails in its own way.
+/// Returns a sink with this build function, which fails.
 fn unbuildable(name: &'static str, build: telemetry_core::BuildFn) -> SinkSpec {
     let entry = Box::leak(Box::new(SinkEntry { name, summary: "", keys: &[], build }));
     let context = SinkContext { service_name: "test".into(), options: Options::default(), run: RunId(1) };
@@ -343,9 +348,9 @@ fn unbuildable(name: &'static str, build: telemetry_core::BuildFn) -> SinkSpec {
 }
 
 #[test]
-fn whatever_a_build_does_is_named_and_others_are_shut_down() {
+fn every_failed_build_is_named_and_the_other_sinks_are_shut_down() {
     let (sound, seen) = CaptureSink::new();
-    // Sinks that were built and can't be closed stop nobody either.
+    // A built sink whose shutdown panics does not prevent the others' shutdown.
     let specs = vec![
         unbuildable("at-once", |_| panic!("before the future")),
         unbuildable("number", |_| Box::pin(async { panic_any(7) })),
@@ -358,17 +363,17 @@ fn whatever_a_build_does_is_named_and_others_are_shut_down() {
                 }
             })
         }),
-        build(BuiltSink::new(Hostile(Call::Shutdown, Deed::Panic), SignalSet::ALL)),
+        build(BuiltSink::new(Hostile(Call::Shutdown, Misbehavior::Panic), SignalSet::ALL)),
         SinkSpec { entry: &READY_MADE, context: ready_made(sound.built()) },
     ];
     let config = PipelineConfig { build_within: Duration::from_millis(300), ..PipelineConfig::default() };
     let started = Instant::now();
     let error = Pipeline::start(specs, config).unwrap_err();
     assert!(started.elapsed() < DEADLINE / 2);
-    let said: Vec<String> =
+    let messages: Vec<String> =
         error.failures.iter().map(|(name, failure)| format!("{name}: {failure}")).collect();
     assert_eq!(
-        said,
+        messages,
         [
             "at-once: the sink panicked while it was built: before the future",
             "number: the sink panicked while it was built: no message",
@@ -381,7 +386,7 @@ fn whatever_a_build_does_is_named_and_others_are_shut_down() {
 }
 
 #[test]
-fn a_sink_is_given_what_it_asked_for_and_no_more() {
+fn a_sink_receives_only_signals_of_its_interest() {
     let (capture, seen) = CaptureSink::new();
     let mut built = capture.built();
     built.interest = SignalSet::METRIC;
