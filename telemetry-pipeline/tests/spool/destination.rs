@@ -119,7 +119,7 @@ static SPOOLED: SinkEntry = SinkEntry {
             let options = SinkOptions {
                 batch_signals: 100,
                 // Little memory, so that most signals go to disk.
-                queue_bytes: 256 << 10,
+                queue_bytes: 192 << 10,
                 spool: SpoolOptions::read(&context.options, "spooled").unwrap(),
                 ..SinkOptions::default()
             };

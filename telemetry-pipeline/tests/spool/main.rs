@@ -111,7 +111,7 @@ fn the_newest_signals_beyond_the_bound_are_dropped_and_counted() {
     for number in 900..3_000 {
         telemetry.log_event(Event::log(Severity::Info, number.to_string()));
     }
-    wait_until(&telemetry, |sink| sink.dropped > 0);
+    wait_until(&telemetry, |sink| sink.accepted == 3_000 && sink.dropped > 0);
     let size: u64 = files(folder.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
     assert!(size <= 64 << 10, "{size}");
     destination.set(Health::Up);
@@ -214,7 +214,7 @@ fn a_receipt_waits_until_the_store_has_the_signals_from_disk() {
         let store = Destination::new(Health::Down);
         let pipeline = try_start_as(&store, folder.path(), "64MiB", true).unwrap();
         let telemetry = pipeline.telemetry();
-        let logged = Event::log(Severity::Info, "0");
+        let logged = Event::log(Severity::Info, "0").with_attributes(attrs! { "n" => 7.0 });
         let receipt = submit(&telemetry, logged.clone(), Ttl::default());
         for number in 1..2_000_u64 {
             telemetry.log_event(logged.clone());
