@@ -57,11 +57,7 @@ pub(super) struct OpenSpan {
 impl OpenSpan {
     /// Lists an event, and adds its memory to the span's and to `all_bytes`.
     pub(super) fn list(&mut self, event: SpanEvent, all_bytes: &mut usize) {
-        let record = match &event {
-            SpanEvent::Log(log) => log.retained_bytes(),
-            SpanEvent::Metric(point) => point.retained_bytes(),
-        };
-        let bytes = size_of::<SpanEvent>() + record;
+        let bytes = event.retained_bytes();
         self.span.events.push(event);
         self.bytes += bytes;
         *all_bytes += bytes;
