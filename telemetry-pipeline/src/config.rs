@@ -7,23 +7,23 @@ use telemetry_core::{Key, KeyKind, OptionError, Options, RunId, Text};
 use crate::assembler::{AssemblerConfig, Sampling};
 use crate::redaction::{Content, Redaction};
 
-/// How a pipeline works. The default suits a server.
+/// Settings of a pipeline. The defaults suit a server.
 #[derive(Clone, Debug)]
 pub struct PipelineConfig {
-    /// The service this process is; may be empty.
+    /// The name of the service that this process is. May be empty.
     pub service_name: Text,
-    /// This run of the program; stores tell batches of different runs apart by it.
+    /// This run of the program. Stores use it to distinguish batches of different runs.
     pub run: RunId,
-    /// Events of a thread that may wait for the assembler; where more than a few threads log, later ones
-    /// get less room, 512 at least. A slot takes some 100 bytes once it was used.
+    /// Events of a thread that may wait for the assembler. If many threads log, later ones get fewer slots,
+    /// but at least 512. A slot takes about 100 bytes once it was used.
     pub queue_slots: usize,
-    /// Bytes of payload (beyond 1 KiB per event) that may wait for the assembler.
+    /// Memory of the events above 2 KiB that may wait for the assembler, in bytes.
     pub queue_bytes: usize,
     /// Limits of the assembler.
     pub assembler: AssemblerConfig,
-    /// What is taken out of events that this process logs.
+    /// What is removed from events that this process logs.
     pub redaction: Redaction,
-    /// How long the sinks may take to be ready.
+    /// How long the sinks may take to get ready.
     pub build_within: Duration,
 }
 
@@ -52,20 +52,25 @@ impl PipelineConfig {
             "queue_slots",
             KeyKind::Integer,
             "16384",
-            "events of a thread that may wait for the assembler; of many threads, fewer each",
+            "events of a thread that may wait for the assembler; with many threads, fewer for each",
         ),
-        key("queue_bytes", KeyKind::Size, "64MiB", "payload that may wait for the assembler"),
+        key(
+            "queue_bytes",
+            KeyKind::Size,
+            "64MiB",
+            "memory of events above 2 KiB that may wait for the assembler",
+        ),
         key(
             "max_open_spans",
             KeyKind::Integer,
             "100000",
-            "spans open at once; the oldest is delivered unfinished",
+            "spans open at the same time; beyond it the oldest is delivered unfinished",
         ),
         key(
             "max_open_bytes",
             KeyKind::Size,
             "64MiB",
-            "memory for open spans; the oldest is delivered unfinished",
+            "memory for open spans; beyond it the oldest is delivered unfinished",
         ),
         key("max_open_age", KeyKind::Duration, "24h", "how long a span may be open"),
         key("max_waiting_ends", KeyKind::Integer, "10000", "ends that may wait for their start"),
@@ -74,13 +79,13 @@ impl PipelineConfig {
             "max_attributes_per_span",
             KeyKind::Integer,
             "10000",
-            "attributes per span; what is cut is counted",
+            "attributes per span; further ones are cut and counted",
         ),
         key(
             "max_events_per_span",
             KeyKind::Integer,
             "10000",
-            "events listed per span; what is cut is counted",
+            "events listed per span; further ones are cut and counted",
         ),
         key(
             "max_value_bytes",
@@ -92,24 +97,24 @@ impl PipelineConfig {
             "sample_ratio",
             KeyKind::Float,
             "1.0",
-            "share of traces that is kept, decided by the trace id; failed spans and metrics always are",
+            "share of traces that is kept, decided by the trace id; failed spans and metrics are always kept",
         ),
         key(
             "content",
             KeyKind::Choice(&["drop", "mask", "capture"]),
             "drop",
-            "what becomes of prompts, answers and tool calls in what this process logs",
+            "what to do with prompts, answers and tool calls in events that this process logs",
         ),
         Key {
             name: "content_keys",
             kind: KeyKind::List,
             flat: None,
             default: None,
-            help: "attributes that hold content beside the known ones",
+            help: "attributes that hold content, in addition to the known ones",
         },
     ];
 
-    /// Reads the map `pipeline:`; what is absent stays as it is in `self`.
+    /// Reads the map `pipeline:`. Keys that are absent keep the value of `self`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Waiting for a future until a deadline, on any runtime or none.
+//! Deadlines: of any future on any runtime, and of the pipeline's shutdown.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -6,10 +6,12 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-/// Waits for `future`, at most until `deadline`; `None` when that passes first.
+use tokio::sync::watch;
+
+/// Waits for `future`, at most until `deadline`. Returns `None` if the deadline passes first.
 ///
-/// The deadline is kept by a thread of its own, so no timer of the caller's runtime is needed.
-pub(crate) async fn at<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+/// A thread of its own keeps the deadline, so no timer of the caller's runtime is needed.
+pub(crate) async fn until<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut alarm = Alarm { deadline, shared: None };
     std::future::poll_fn(move |context| {
@@ -50,8 +52,8 @@ impl Future for Alarm {
         let shared = Arc::clone(self.shared.get_or_insert_default());
         shared.state.lock().unwrap_or_else(PoisonError::into_inner).waker = Some(context.waker().clone());
         if is_new {
-            let keeper = std::thread::Builder::new().name("telemetry-deadline".into());
-            let spawned = keeper.spawn(move || ring(&shared, deadline));
+            let thread = std::thread::Builder::new().name("telemetry-deadline".into());
+            let spawned = thread.spawn(move || wake_at(&shared, deadline));
             if spawned.is_err() {
                 return Poll::Ready(());
             }
@@ -60,7 +62,7 @@ impl Future for Alarm {
     }
 }
 
-fn ring(shared: &Shared, deadline: Instant) {
+fn wake_at(shared: &Shared, deadline: Instant) {
     let state = shared.state.lock().unwrap_or_else(PoisonError::into_inner);
     let left = deadline.saturating_duration_since(Instant::now());
     let waited = shared.cancelled.wait_timeout_while(state, left, |state| !state.cancelled);
@@ -75,6 +77,44 @@ impl Drop for Alarm {
         if let Some(shared) = &self.shared {
             shared.state.lock().unwrap_or_else(PoisonError::into_inner).cancelled = true;
             shared.cancelled.notify_all();
+        }
+    }
+}
+
+/// The time at which workers must stop retrying. It is set when a shutdown begins.
+#[derive(Clone, Debug)]
+pub(crate) struct GiveUpAt(watch::Receiver<Option<tokio::time::Instant>>);
+
+impl GiveUpAt {
+    /// Returns a sender for the time, and a receiver to be cloned for each worker.
+    pub(crate) fn channel() -> (watch::Sender<Option<tokio::time::Instant>>, Self) {
+        let (sender, receiver) = watch::channel(None);
+        (sender, Self(receiver))
+    }
+
+    /// Returns the time, if a shutdown has begun, and marks it as seen.
+    pub(crate) fn get(&mut self) -> Option<tokio::time::Instant> {
+        *self.0.borrow_and_update()
+    }
+
+    /// Returns true if a shutdown has begun and the time has passed.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.0.borrow().is_some_and(|at| tokio::time::Instant::now() >= at)
+    }
+
+    /// Waits until a shutdown begins or the pipeline is gone. Returns false in the second case.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+
+    /// Waits until a shutdown has begun and the time has passed, or the pipeline is gone.
+    pub(crate) async fn passed(&mut self) {
+        loop {
+            let at = self.get();
+            tokio::select! {
+                () = tokio::time::sleep_until(at.unwrap_or_else(tokio::time::Instant::now)), if at.is_some() => return,
+                exists = self.changed() => if !exists { return },
+            }
         }
     }
 }

@@ -1,14 +1,14 @@
-//! What can go wrong at the door and at the start.
+//! Errors of submitting and of starting.
 
 use std::fmt;
 use std::time::Duration;
 
 use telemetry_core::{SinkError, Submission};
 
-/// Why a submission was refused. It comes back whole.
+/// Why submissions were refused. The error returns them all.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The queue, its byte budget or a store is full.
+    /// The queue or a store is full.
     #[error("the telemetry queue is full; submit again later")]
     Full(Vec<Submission>),
     /// The pipeline is shutting down, or there is none.
@@ -16,7 +16,7 @@ pub enum SubmitError {
     Closed(Vec<Submission>),
 }
 
-/// Why a pipeline did not start: every sink that failed, together.
+/// Why a pipeline did not start. It names every sink that failed.
 #[derive(Debug)]
 pub struct StartError {
     /// Name and failure of each sink.
@@ -27,16 +27,16 @@ pub struct StartError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartFailure {
-    /// Its build said no.
+    /// Its build function returned an error.
     #[error("{}", .0.full_text())]
     Build(SinkError),
-    /// Its build panicked.
+    /// Its build function panicked.
     #[error("the sink panicked while it was built: {0}")]
     Panicked(String),
-    /// Its build took too long.
+    /// Its build function took too long.
     #[error("the sink was not ready within {0:?}")]
     TimedOut(Duration),
-    /// The operating system gave no thread.
+    /// The operating system could not start a thread.
     #[error("can't start a thread")]
     Thread(#[source] std::io::Error),
 }

@@ -14,7 +14,7 @@ fn seed() -> SmallRng {
     rand::make_rng()
 }
 
-/// A new trace id.
+/// Returns a new random trace id.
 pub fn random_trace_id() -> TraceId {
     loop {
         let value = GENERATOR.with_borrow_mut(RngExt::random::<u128>);
@@ -24,7 +24,7 @@ pub fn random_trace_id() -> TraceId {
     }
 }
 
-/// A new span id.
+/// Returns a new random span id.
 pub fn random_span_id() -> SpanId {
     loop {
         let value = GENERATOR.with_borrow_mut(RngExt::random::<u64>);

@@ -1,43 +1,46 @@
-//! What people and models said stays out of telemetry unless it is asked for.
+//! Redaction: content of people and models stays out of telemetry by default.
+//!
+//! It runs on the assembler thread, before the assembler.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use telemetry_core::{Attributes, Event, Text, Value};
 
-/// What becomes of attributes that hold content: prompts, answers, arguments and results of tools.
+use crate::catch_panic::catch_panic;
+
+/// What to do with attributes that hold content: prompts, answers, arguments and results of tools.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Content {
-    /// They are taken out; the default.
+    /// Removes them. This is the default.
     #[default]
     Drop,
-    /// They stay, with the text [`MASK`] in place of their value.
+    /// Replaces their value by the text [`MASK`].
     Mask,
-    /// They stay as they are.
+    /// Keeps them.
     Capture,
 }
 
-/// What a [`Redact`] hook says of a value.
+/// What a [`Redact`] hook decides about a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// It stays.
+    /// Keeps it.
     Keep,
-    /// It is taken out; of a log's message, [`MASK`] is left.
+    /// Removes it. A log's message becomes [`MASK`].
     Drop,
-    /// This is put in its place.
+    /// Replaces it by this value.
     Replace(Value),
 }
 
 /// A hook that sees every attribute of logs and spans, by key and value, and the message of every log
-/// under the key `message`. Runs on the pipeline's thread, never on the caller's. One that panics
-/// counts as [`Verdict::Drop`].
+/// under the key `message`. It runs on the assembler thread, never on the caller's. If it panics, the value is
+/// removed as by [`Verdict::Drop`].
 pub type Redact = dyn Fn(&str, &Value) -> Verdict + Send + Sync;
 
-/// Stands where something was masked.
+/// The text in place of a masked value.
 pub const MASK: &str = "[redacted]";
 
-/// What is taken out of events that this process logs, before any sink sees them. Events that other
-/// processes submit, over HTTP or OTLP, are theirs: they stay as they were sent.
+/// What is removed from events that this process logs, before any sink sees them. Events that other
+/// processes submit over HTTP or OTLP are not changed.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -55,12 +58,12 @@ pub const MASK: &str = "[redacted]";
 /// ```
 #[derive(Clone, Default)]
 pub struct Redaction {
-    /// What becomes of content.
+    /// What to do with content.
     pub content: Content,
-    /// Keys that hold content beside the known ones: OpenTelemetry's GenAI conventions, those of
-    /// OpenInference and OpenLLMetry, and Llama Stack's.
+    /// Keys that hold content, in addition to the known ones: those of OpenTelemetry's GenAI conventions,
+    /// OpenInference, OpenLLMetry and Llama Stack.
     pub content_keys: Vec<Text>,
-    /// Called for what is left.
+    /// Called for every value that is not content.
     pub hook: Option<Arc<Redact>>,
 }
 
@@ -74,7 +77,7 @@ impl std::fmt::Debug for Redaction {
     }
 }
 
-/// Whether text under this key is content.
+/// Returns true if text under this key is content.
 fn is_known(key: &str) -> bool {
     matches!(
         key,
@@ -89,7 +92,7 @@ fn is_known(key: &str) -> bool {
     )
 }
 
-/// Keys that hold content by themselves and with a number behind: `gen_ai.prompt.0.content`.
+/// Keys that hold content, also if a number follows, as in `gen_ai.prompt.0.content`.
 const NUMBERED: [&str; 6] = [
     "gen_ai.prompt",
     "gen_ai.completion",
@@ -100,14 +103,14 @@ const NUMBERED: [&str; 6] = [
 ];
 
 impl Redaction {
-    /// Takes out of an event what must not be seen; says how many attributes and messages.
+    /// Removes content from an event. Returns the number of attributes and messages changed.
     pub(crate) fn apply(&self, event: &mut Event) -> u64 {
         match event {
             Event::UnstructuredLog(log) => {
                 self.attributes(&mut log.attributes) + self.message(&mut log.message)
             }
             Event::StructuredLog(log) => self.attributes(&mut log.attributes),
-            // Labels tell series apart; without one, two series would be one.
+            // A series is identified by its labels. Without one of them, two series would become one.
             Event::Metric(_) => 0,
         }
     }
@@ -117,7 +120,7 @@ impl Redaction {
         let Some((first, verdict)) = judged.enumerate().find(|(_, verdict)| *verdict != Verdict::Keep) else {
             return 0;
         };
-        // The hook is asked once for each.
+        // The hook is called once for each attribute.
         let mut verdict = Some(verdict);
         let mut redacted = 0;
         let all = std::mem::take(attributes).into_iter().enumerate();
@@ -143,7 +146,7 @@ impl Redaction {
             return 0;
         }
         let value = Value::String(std::mem::take(message));
-        let (left, redacted) = match self.ask("message", &value) {
+        let (left, redacted) = match self.call_hook("message", &value) {
             Verdict::Keep => (value, 0),
             Verdict::Drop => (Value::from(MASK), 1),
             Verdict::Replace(value) => (value, 1),
@@ -162,19 +165,19 @@ impl Redaction {
                 Content::Mask | Content::Capture => Verdict::Replace(Value::from(MASK)),
             };
         }
-        self.ask(key, value)
+        self.call_hook(key, value)
     }
 
-    fn ask(&self, key: &str, value: &Value) -> Verdict {
+    fn call_hook(&self, key: &str, value: &Value) -> Verdict {
         let Some(hook) = &self.hook else { return Verdict::Keep };
-        std::panic::catch_unwind(AssertUnwindSafe(|| hook(key, value))).unwrap_or(Verdict::Drop)
+        catch_panic(|| hook(key, value)).unwrap_or(Verdict::Drop)
     }
 
-    /// Whether an attribute holds content. Numbers and flags don't.
+    /// Returns true if an attribute holds content. Numbers and flags don't.
     fn is_content(&self, key: &str, value: &Value) -> bool {
         let Some(text) = value.as_str() else { return false };
         is_known(key)
-            // Llama Stack's agents keep a whole request, as JSON, under this common word.
+            // Llama Stack's agents store a whole request, as JSON, under this common key.
             || (key == "request" && text.starts_with('{'))
             || NUMBERED.iter().any(|known| match key.strip_prefix(known) {
                 Some("") => true,
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_dropped_unless_asked_for() {
+    fn content_is_dropped_by_default() {
         let left = attrs! { "model_id" => "llama", "gen_ai.prompt.name" => "greeting", "output" => 7 };
         assert_eq!(redacted(&Redaction::default(), content()), (left, 4));
         let plain = attrs! { "request" => "GET /", "inputs" => "two" };
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_masked_or_captured_on_request() {
+    fn content_is_masked_or_captured_if_configured() {
         let mask = Redaction { content: Content::Mask, ..Redaction::default() };
         let (masked, count) = redacted(&mask, content());
         assert_eq!((masked.len(), count), (content().len(), 4));
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_ones_own_are_content_too() {
+    fn configured_keys_are_content_too() {
         let redaction = Redaction { content_keys: vec!["question".into()], ..Redaction::default() };
         let attributes = attrs! { "question" => "why?", "n" => 1 };
         assert_eq!(redacted(&redaction, attributes), (attrs! { "n" => 1 }, 1));
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_metrics_stay() {
+    fn labels_of_metrics_are_kept() {
         let mut event = Event::metric("m", 1, "1").with_attributes(attrs! { "input" => "x" });
         assert_eq!(Redaction::default().apply(&mut event), 0);
         assert_eq!(event.attributes().len(), 1);

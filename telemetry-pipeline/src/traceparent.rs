@@ -20,11 +20,11 @@ use telemetry_core::{SpanId, SpanKey, TraceId};
 pub struct TraceParent {
     /// The trace and the span that called.
     pub parent: SpanKey,
-    /// Whether the caller may have recorded the trace.
+    /// True if the caller may have recorded the trace.
     pub sampled: bool,
 }
 
-/// A text that is no `traceparent`.
+/// The error for text that is not a valid `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a W3C traceparent: expected `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`")]
 pub struct TraceParentError;
@@ -32,7 +32,7 @@ pub struct TraceParentError;
 impl FromStr for TraceParent {
     type Err = TraceParentError;
 
-    /// Versions beyond 00 may append fields, which are left unread; version ff is invalid.
+    /// Parses the header. Versions above 00 may append fields, which are ignored. Version ff is invalid.
     fn from_str(text: &str) -> Result<Self, TraceParentError> {
         let lower_hex = |part: &str, digits: usize| {
             part.len() == digits && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
@@ -63,8 +63,8 @@ impl fmt::Display for TraceParent {
     }
 }
 
-/// Whether a `tracestate` may be handed on (W3C Trace Context, section 3.3): at most 32 members
-/// `key=value` of the allowed characters, none twice.
+/// Returns true if a `tracestate` is valid and may be passed on (W3C Trace Context, section 3.3): at most
+/// 32 members `key=value` of the allowed characters, without a repeated key.
 pub(crate) fn is_trace_state(text: &str) -> bool {
     const MAX_MEMBERS: usize = 32;
     let members =
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_forms_are_refused() {
+    fn invalid_headers_are_refused() {
         let trace = "0af7651916cd43dd8448eb211c80319c";
         let span = "b7ad6b7169203331";
         for text in [
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tracestate_is_handed_on_only_in_its_form() {
+    fn only_a_valid_tracestate_is_passed_on() {
         let many =
             |members: usize| (0..members).map(|number| format!("v{number}=1")).collect::<Vec<_>>().join(",");
         for text in ["rojo=00f067aa0ba902b7,congo=t61rcWkgMzE", "a=1 , b=2,", "0tenant@vendor=x y", &many(32)]

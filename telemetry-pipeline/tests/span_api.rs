@@ -1,5 +1,5 @@
-//! What span guards promise: traces of their own for requests that run at once, in any runtime or none;
-//! contexts from and to other processes; and nothing that a careless caller can break.
+//! Span guards: concurrent requests have separate traces in any runtime or none, contexts pass from and to other
+//! processes, and careless callers can't break anything.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
@@ -56,11 +56,11 @@ fn span(signals: &[Signal], name: &str) -> Arc<Span> {
     ended(signals).into_iter().find(|span| span.name == name).unwrap()
 }
 
-/// Gives the turn to whatever else there is.
-fn pass() -> impl Future<Output = ()> {
-    let mut passed = false;
+/// Yields once to other tasks.
+fn yield_once() -> impl Future<Output = ()> {
+    let mut has_yielded = false;
     std::future::poll_fn(move |context| {
-        if std::mem::replace(&mut passed, true) {
+        if std::mem::replace(&mut has_yielded, true) {
             return Poll::Ready(());
         }
         context.waker().wake_by_ref();
@@ -68,17 +68,17 @@ fn pass() -> impl Future<Output = ()> {
     })
 }
 
-/// A request with steps of its own; every part logs by the current span alone.
+/// Runs a request with three steps. Each part finds its span by the current span alone.
 async fn request(telemetry: Telemetry, number: usize) {
     let request = telemetry.root_span("request", attrs! { "number" => number });
     let key = request.key();
     async {
         for _ in 0..3 {
-            pass().await;
+            yield_once().await;
             assert_eq!(current_span(), Some(key));
             let step = telemetry.span("step", attrs! { "number" => number });
             async {
-                pass().await;
+                yield_once().await;
                 telemetry.log_event(
                     Event::log(Severity::Info, "working").with_attributes(attrs! { "number" => number }),
                 );
@@ -95,7 +95,7 @@ async fn request(telemetry: Telemetry, number: usize) {
 const REQUESTS: usize = 2_000;
 
 fn requests_do_not_mix(run: impl FnOnce(Telemetry)) {
-    // Room for all of them, should the engine get no processor meanwhile.
+    // Room for all records, in case the assembler thread does not run meanwhile.
     let running = start(PipelineConfig { queue_slots: 1 << 16, ..PipelineConfig::default() });
     run(running.telemetry());
     let (signals, ledger) = running.finish();
@@ -120,19 +120,19 @@ async fn spawn_all(telemetry: Telemetry, numbers: Range<usize>) {
 }
 
 #[test]
-fn requests_at_once_do_not_mix_on_many_threads() {
+fn concurrent_requests_do_not_mix_on_many_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
     requests_do_not_mix(|telemetry| runtime.block_on(spawn_all(telemetry, 0..REQUESTS)));
 }
 
 #[test]
-fn requests_at_once_do_not_mix_on_one_thread() {
+fn concurrent_requests_do_not_mix_on_one_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     requests_do_not_mix(|telemetry| runtime.block_on(spawn_all(telemetry, 0..REQUESTS)));
 }
 
 #[test]
-fn requests_at_once_do_not_mix_in_several_runtimes() {
+fn concurrent_requests_do_not_mix_in_several_runtimes() {
     requests_do_not_mix(|telemetry| {
         let (half, quarter) = (REQUESTS / 2, REQUESTS / 4);
         let many = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
@@ -150,7 +150,7 @@ fn requests_at_once_do_not_mix_in_several_runtimes() {
 }
 
 #[test]
-fn a_task_that_panics_fails_its_own_span_and_leaves_the_others_alone() {
+fn a_panicking_task_fails_its_own_span_only() {
     let running = start(PipelineConfig::default());
     let telemetry = running.telemetry();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -159,7 +159,7 @@ fn a_task_that_panics_fails_its_own_span_and_leaves_the_others_alone() {
         let context = doomed.context();
         let task = async move {
             let _doomed = doomed;
-            pass().await;
+            yield_once().await;
             panic!("on purpose");
         };
         let doomed = tokio::spawn(task.in_span(context));
@@ -175,7 +175,7 @@ fn a_task_that_panics_fails_its_own_span_and_leaves_the_others_alone() {
 }
 
 #[test]
-fn requests_at_once_do_not_mix_without_a_runtime() {
+fn concurrent_requests_do_not_mix_without_a_runtime() {
     requests_do_not_mix(|telemetry| {
         let mut running: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
         running
@@ -188,7 +188,7 @@ fn requests_at_once_do_not_mix_without_a_runtime() {
 }
 
 #[test]
-fn a_parent_may_be_given_to_another_thread() {
+fn a_parent_may_be_used_on_another_thread() {
     let running = start(PipelineConfig::default());
     let telemetry = running.telemetry();
     let parent = telemetry.span("parent", attrs! {});
@@ -202,7 +202,7 @@ fn a_parent_may_be_given_to_another_thread() {
 }
 
 #[test]
-fn an_error_fails_the_span_and_stands_on_it() {
+fn an_error_fails_the_span_and_becomes_an_attribute() {
     let running = start(PipelineConfig::default());
     running.telemetry().span("s", attrs! {}).record_error(&"no such model");
     let (signals, _) = running.finish();
@@ -212,7 +212,7 @@ fn an_error_fails_the_span_and_stands_on_it() {
 }
 
 #[test]
-fn a_remote_trace_is_continued_and_handed_on_with_its_state() {
+fn a_remote_trace_is_continued_and_passed_on_with_its_state() {
     let running = start(PipelineConfig::default());
     let remote = HEADER.parse().unwrap();
     let attributes = attrs! { "tracestate" => "vendor=1" };
@@ -230,7 +230,7 @@ fn a_remote_trace_is_continued_and_handed_on_with_its_state() {
 }
 
 #[test]
-fn a_tracestate_reaches_every_span_below_on_whichever_way() {
+fn a_tracestate_reaches_every_span_below() {
     let telemetry = start(PipelineConfig::default()).telemetry();
     let remote = HEADER.parse().unwrap();
     let request = telemetry.continue_trace(remote, "request", attrs! { "tracestate" => "vendor=1" });
@@ -248,7 +248,7 @@ fn a_tracestate_reaches_every_span_below_on_whichever_way() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     let spawned: SpanContext = runtime.block_on(
         async {
-            pass().await;
+            yield_once().await;
             let task = async { SpanContext::current() }.in_current_span();
             runtime.spawn(task).await.unwrap().unwrap()
         }
@@ -261,7 +261,7 @@ fn a_tracestate_reaches_every_span_below_on_whichever_way() {
 }
 
 #[test]
-fn a_span_has_the_kind_it_was_given() {
+fn a_span_has_the_kind_that_was_set() {
     let running = start(PipelineConfig::default());
     let telemetry = running.telemetry();
     for &kind in SpanKind::ALL {
@@ -283,7 +283,7 @@ fn code_below_sets_attributes_of_the_current_span_and_fails_it() {
     {
         let _entered = request.enter();
         telemetry.current().set_attribute("model_id", "llama");
-        telemetry.current().set_attribute("gen_ai.input.messages", "content, which nobody asked for");
+        telemetry.current().set_attribute("gen_ai.input.messages", "content, which is dropped by default");
         telemetry.current().metric("prompt_tokens", 42, "tokens", attrs! {});
         let span = telemetry.current();
         std::thread::spawn(move || span.record_error(&"no room")).join().unwrap();
@@ -300,7 +300,7 @@ fn code_below_sets_attributes_of_the_current_span_and_fails_it() {
 }
 
 #[test]
-fn a_handle_on_nothing_does_nothing() {
+fn a_handle_on_no_span_does_nothing() {
     let telemetry = Telemetry::disabled();
     let span = telemetry.current();
     span.set_attribute("a", 1);
@@ -310,7 +310,7 @@ fn a_handle_on_nothing_does_nothing() {
 }
 
 #[test]
-fn a_tracestate_that_is_none_is_not_handed_on() {
+fn an_invalid_tracestate_is_not_passed_on() {
     let attributes = attrs! { "tracestate" => "injected\r\nheader: x" };
     let running = start(PipelineConfig::default());
     let request = running.telemetry().continue_trace(HEADER.parse().unwrap(), "request", attributes);
@@ -318,7 +318,7 @@ fn a_tracestate_that_is_none_is_not_handed_on() {
 }
 
 #[test]
-fn the_flag_of_a_traceparent_says_whether_the_trace_is_sampled() {
+fn the_flag_of_a_traceparent_is_set_if_the_trace_is_sampled() {
     let mut config = PipelineConfig::default();
     config.assembler.sampling = Sampling::ratio(0.0).unwrap();
     let running = start(config);
@@ -332,7 +332,7 @@ fn an_enormous_value_is_cut_and_its_span_kept() {
     config.assembler.max_value_bytes = 1 << 10;
     let running = start(config);
     {
-        // More than the queue's whole budget.
+        // More than the whole byte budget of the queue.
         let span = running.telemetry().span("s", attrs! { "prompt_text" => "x".repeat(4 << 20), "n" => 1 });
         span.log(Severity::Info, "y".repeat(4 << 20));
     }
@@ -348,7 +348,7 @@ fn an_enormous_value_is_cut_and_its_span_kept() {
 }
 
 #[test]
-fn a_guard_that_is_forgotten_leaves_a_span_that_a_shutdown_delivers_open() {
+fn the_start_of_a_forgotten_guard_is_delivered() {
     let running = start(PipelineConfig::default());
     std::mem::forget(running.telemetry().span("forgotten", attrs! {}));
     drop(running.telemetry().span("next", attrs! {}));
@@ -370,7 +370,7 @@ fn ids_are_random_on_every_thread() {
     ids.sort_by_key(|id| id.as_u128());
     ids.dedup();
     assert_eq!(ids.len(), 8_000);
-    // About half of all bits are set: neither counted nor constant.
+    // About half of all bits are set, so the ids are random.
     let ones: u32 = ids.iter().map(|id| id.as_u128().count_ones()).sum();
     assert!((500_000..524_000).contains(&ones), "{ones}");
 }

@@ -1,4 +1,4 @@
-//! What a sink gathered and could not pass on before it ended is counted as failed after all.
+//! Signals that a sink gathered and could not export before it ended are counted as failed.
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ impl Sink for Gathers {
 
 static GATHERS: SinkEntry = SinkEntry {
     name: "gathers",
-    summary: "never passes on what it gathers",
+    summary: "never exports the signals that it gathers",
     keys: &[],
     build: |_| Box::pin(async { Ok(BuiltSink::new(Gathers(0), SignalSet::ALL)) }),
 };
 
 #[test]
-fn a_failed_last_export_takes_its_signals_back() {
+fn signals_of_a_failed_last_export_count_as_failed() {
     let context = SinkContext { service_name: "test".into(), options: Options::default(), run: RunId(1) };
     let spec = SinkSpec { entry: &GATHERS, context };
     let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();

@@ -1,4 +1,4 @@
-//! Programs with very many threads: short-lived ones, and hundreds that live at once.
+//! Programs with very many threads: short-lived ones, and hundreds at the same time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
@@ -27,13 +27,13 @@ fn ended(signals: &[Signal]) -> Vec<Arc<Span>> {
 }
 
 #[test]
-fn thousands_of_short_lived_threads_lose_nothing_and_mix_nothing_up() {
+fn records_of_thousands_of_short_lived_threads_are_complete_and_in_order() {
     const THREADS: usize = 2_000;
     let (pipeline, seen) = start();
     let telemetry = pipeline.telemetry();
     for number in 0..THREADS / 4 {
         let telemetry = telemetry.clone();
-        // Each span passes through four threads: it starts on one, and ends on another.
+        // Each span moves through four threads. It starts on the first and ends on the last.
         let opened = std::thread::spawn(move || telemetry.root_span("span", attrs! { "number" => number }));
         let span = opened.join().unwrap();
         let logged = std::thread::spawn(move || {
@@ -64,7 +64,7 @@ fn thousands_of_short_lived_threads_lose_nothing_and_mix_nothing_up() {
 }
 
 #[test]
-fn hundreds_of_living_threads_are_delivered_and_shut_down_in_time() {
+fn records_of_hundreds_of_living_threads_are_delivered_and_the_shutdown_is_in_time() {
     const THREADS: usize = 500;
     let (pipeline, seen) = start();
     let telemetry = pipeline.telemetry();
@@ -100,20 +100,20 @@ fn hundreds_of_living_threads_are_delivered_and_shut_down_in_time() {
     numbers.dedup();
     assert_eq!((spans.len(), numbers.len()), (THREADS, THREADS));
     assert!(spans.iter().all(|span| span.events.len() == 1));
-    // Of each thread: two starts, a log, an end.
+    // Each thread logged two starts, a log and an end.
     assert_eq!(signals.len(), 4 * THREADS);
     let ingest = telemetry.ledger().ingest;
     assert_eq!((ingest.refused_full, ingest.refused_closed), (0, 2 * THREADS as u64));
 }
 
-/// Does all that a handle can while its thread ends.
-struct LastWords(Telemetry, SpanHandle, &'static str);
+/// Uses every method of a handle while its thread ends.
+struct LogsWhenDropped(Telemetry, SpanHandle, &'static str);
 
-impl Drop for LastWords {
+impl Drop for LogsWhenDropped {
     fn drop(&mut self) {
         let Self(telemetry, span, who) = self;
         span.log(Severity::Info, *who);
-        span.metric("last_words", 1, "1", attrs! { "who" => *who });
+        span.metric("dropped", 1, "1", attrs! { "who" => *who });
         span.set_attribute(*who, true);
         drop(span.child(*who, attrs! {}));
         telemetry.current().log(Severity::Info, *who);
@@ -122,21 +122,22 @@ impl Drop for LastWords {
 }
 
 thread_local! {
-    static EARLY: RefCell<Option<LastWords>> = const { RefCell::new(None) };
-    static LATE: RefCell<Option<LastWords>> = const { RefCell::new(None) };
+    static EARLY: RefCell<Option<LogsWhenDropped>> = const { RefCell::new(None) };
+    static LATE: RefCell<Option<LogsWhenDropped>> = const { RefCell::new(None) };
 }
 
 #[test]
-fn a_handle_that_is_used_while_its_thread_ends_loses_nothing() {
+fn records_of_an_ending_thread_are_complete() {
     let (pipeline, seen) = start();
     let telemetry = pipeline.telemetry();
     let span = telemetry.root_span("outlives the thread", attrs! {});
     let handle = span.handle();
     let ending = std::thread::spawn(move || {
-        // Before and after this thread's own state comes into being: one of them goes first in its end.
-        EARLY.set(Some(LastWords(telemetry.clone(), handle.clone(), "early")));
+        // One is set before the pipeline's thread-local state exists, the other after. So one of them is dropped
+        // before that state.
+        EARLY.set(Some(LogsWhenDropped(telemetry.clone(), handle.clone(), "early")));
         handle.log(Severity::Info, "alive");
-        LATE.set(Some(LastWords(telemetry.clone(), handle, "late")));
+        LATE.set(Some(LogsWhenDropped(telemetry.clone(), handle, "late")));
     });
     ending.join().unwrap();
     drop(span);
@@ -145,7 +146,7 @@ fn a_handle_that_is_used_while_its_thread_ends_loses_nothing() {
     let spans = ended(&signals);
     let whole = spans.iter().find(|span| span.name == "outlives the thread").unwrap();
     assert_eq!(whole.attributes, attrs! { "late" => true, "early" => true }, "{whole:?}");
-    assert_eq!(whole.events.len(), 5, "three logs and two measurements: {:?}", whole.events);
+    assert_eq!(whole.events.len(), 5, "three logs and two metric points: {:?}", whole.events);
     assert_eq!(spans.len(), 5, "itself, two children and two by themselves: {spans:?}");
     let logs = signals.iter().filter(|signal| matches!(signal, Signal::Log(_))).count();
     assert_eq!(logs, 5);

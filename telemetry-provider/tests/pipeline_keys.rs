@@ -123,7 +123,7 @@ fn submitted_events_are_not_redacted() {
 fn invalid_values_are_errors_with_their_line() {
     let registry = Registry::from_entries([&READY_MADE]).unwrap();
     for (pipeline, expected) in [
-        ("sample_ratio: 1.5", "1.5 is no share: give a number from 0 (failed spans alone) to 1 (all)"),
+        ("sample_ratio: 1.5", "invalid ratio `1.5`: expected a number from 0 (only failed spans) to 1 (all)"),
         ("content: keep", "drop, mask"),
     ] {
         let yaml = format!(

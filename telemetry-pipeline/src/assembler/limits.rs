@@ -1,31 +1,31 @@
-//! The assembler's limits. Whatever one cuts is counted.
+//! The assembler's limits. Everything that a limit cuts is counted.
 
 use std::time::Duration;
 
 use telemetry_core::{Attributes, Text, Value};
 
-use super::Sampling;
+use super::sampling::Sampling;
 
-/// Limits of the assembler. The defaults are generous: they bound memory, not use.
+/// Limits of the assembler. The defaults are generous: they bound memory and do not restrict normal use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssemblerConfig {
-    /// Spans open at once; beyond it the oldest is delivered unfinished.
+    /// Spans open at the same time. Beyond it the oldest is delivered unfinished.
     pub max_open_spans: usize,
-    /// Estimated bytes of open spans; beyond it the oldest is delivered unfinished.
+    /// Bytes of memory for open spans. Beyond it the oldest is delivered unfinished.
     pub max_open_bytes: usize,
     /// How long a span may be open, from the arrival of its start.
     pub max_open_age: Duration,
-    /// Ends that may wait for their start; beyond it the oldest is delivered as a span with unknown start.
+    /// Ends that may wait for their start. Beyond it the oldest is delivered as a span with unknown start.
     pub max_waiting_ends: usize,
     /// How long an end may wait.
     pub max_waiting_age: Duration,
     /// Attributes per span.
     pub max_attributes_per_span: usize,
-    /// Events listed per span; further ones are still delivered by themselves.
+    /// Events listed per span. Further ones are still delivered as signals of their own.
     pub max_events_per_span: usize,
     /// Bytes per text value.
     pub max_value_bytes: usize,
-    /// Finished spans that are remembered, to tell a second end from an early one.
+    /// Finished spans that are remembered, so that a second end is not mistaken for an early one.
     pub remembered_spans: usize,
     /// Which traces are kept.
     pub sampling: Sampling,
@@ -48,7 +48,7 @@ impl Default for AssemblerConfig {
     }
 }
 
-/// Cuts text at `max` bytes, at a character's border; says how often: never or once.
+/// Cuts text to `max` bytes, at the border of a character. Returns 1 if it was cut, 0 otherwise.
 pub(crate) fn truncate(text: &mut Text, max: usize) -> u64 {
     if text.len() <= max {
         return 0;
@@ -64,7 +64,7 @@ pub(crate) fn truncate(text: &mut Text, max: usize) -> u64 {
     1
 }
 
-/// Cuts text values at `max` bytes; says how many.
+/// Cuts text values to `max` bytes. Returns how many were cut.
 pub(crate) fn truncate_values(attributes: &mut Attributes, max: usize) -> u64 {
     let too_long = |value: &Value| value.as_str().is_some_and(|text| text.len() > max);
     if !attributes.iter().any(|(_, value)| too_long(value)) {

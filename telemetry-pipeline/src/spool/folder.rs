@@ -1,18 +1,47 @@
-//! The folder of a spool: its lock, its segments, and how far they are delivered.
+//! The folder of a spool: its lock, its segments, and the cursor that shows how far they are delivered.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use telemetry_files::{FileLock, LockError};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::spool::SpoolError;
-use crate::spool::record::{ANY_VERSION, HEADER, Header, MAGIC};
+use super::record::{ANY_VERSION, HEADER, Header, MAGIC};
 
-/// A file of records.
+/// Why a spool can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpoolError {
+    /// Another process or another sink uses it.
+    #[error("the spool `{}` is in use{holder}; give every sink and process a folder of its own", path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// The process, if it is known.
+        holder: String,
+    },
+    /// A later version of this program wrote it.
+    #[error("`{}` was written by a later version; deliver it with that version, or move it away", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error("can't {doing} `{}`", path.display())]
+    Io {
+        /// The operation.
+        doing: &'static str,
+        /// Its file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// A file of records. Its name is the number of its first signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
-    /// The number of its first signal; its name.
+    /// The number of its first signal.
     pub(super) first: u64,
     /// The number after its last signal.
     pub(super) end: u64,
@@ -20,53 +49,38 @@ pub(super) struct Segment {
     pub(super) bytes: u64,
 }
 
-/// What is in the folder of an earlier run.
+/// What an earlier run left in the folder.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) segments: Vec<Segment>,
-    /// Signals known to have been in what is unreadable at the end.
-    pub(super) lost: u64,
-    /// The number of the next signal to deliver, where the cursor says it.
+    /// Signals that were cut off because they can't be read.
+    pub(super) unreadable: u64,
+    /// The number of the next signal to deliver, if the cursor contains it.
     pub(super) head: Option<u64>,
     pub(super) cursor: File,
 }
 
-/// One owner per spool; released when dropped, also by the operating system when the program dies.
-#[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its lock")] File);
-
 const SUFFIX: &str = ".spool";
 
 pub(super) fn segment_path(folder: &Path, first: u64) -> PathBuf {
-    // Twenty digits hold any number, so that names sort as numbers do.
+    // Any number has at most twenty digits, so names sort like numbers.
     folder.join(format!("{first:020}{SUFFIX}"))
 }
 
-impl Lock {
-    pub(super) fn take(folder: &Path) -> Result<Self, SpoolError> {
-        let path = folder.join("lock");
-        let failed = |source| SpoolError::Io { doing: "lock", path: path.clone(), source };
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
-        let mut file = file.map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {
-                // For people only: which process it is.
-                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-                Ok(Self(file))
-            }
-            Err(TryLockError::WouldBlock) => {
-                let mut process = String::new();
-                let _ = file.read_to_string(&mut process);
-                let holder = process.trim().parse::<u32>().map(|id| format!(" (process {id})"));
-                Err(SpoolError::Locked { path: folder.to_owned(), holder: holder.unwrap_or_default() })
-            }
-            Err(TryLockError::Error(source)) => Err(failed(source)),
+/// Locks the folder for this process. The operating system releases the lock when the process ends.
+pub(super) fn lock(folder: &Path) -> Result<FileLock, SpoolError> {
+    let path = folder.join("lock");
+    FileLock::acquire(&path).map_err(|error| match error {
+        LockError::Held { holder } => {
+            let holder = holder.map_or_else(String::new, |id| format!(" (process {id})"));
+            SpoolError::Locked { path: folder.to_owned(), holder }
         }
-    }
+        LockError::Io(source) => SpoolError::Io { doing: "lock", path, source },
+    })
 }
 
-/// Takes stock of a folder. What a killed program left half-written at the end is cut off.
-pub(super) fn survey(folder: &Path) -> Result<Found, SpoolError> {
+/// Reads the state of a folder. If a killed program left an incomplete record at the end, cuts it off.
+pub(super) fn read_folder(folder: &Path) -> Result<Found, SpoolError> {
     let failed = |source| SpoolError::Io { doing: "read", path: folder.to_owned(), source };
     let mut firsts = Vec::new();
     for entry in folder.read_dir().map_err(failed)? {
@@ -76,12 +90,12 @@ pub(super) fn survey(folder: &Path) -> Result<Found, SpoolError> {
     }
     firsts.sort_unstable();
     let mut segments = Vec::new();
-    let mut lost = 0;
+    let mut unreadable = 0;
     for (at, &first) in firsts.iter().enumerate() {
         let path = segment_path(folder, first);
         check_version(&path)?;
         let segment = match firsts.get(at + 1) {
-            // Its end is known without reading it.
+            // It ends where the next segment begins.
             Some(&end) => {
                 let bytes = path.metadata().map_err(failed)?.len();
                 Segment { first, end, bytes }
@@ -92,17 +106,18 @@ pub(super) fn survey(folder: &Path) -> Result<Found, SpoolError> {
                     path: path.clone(),
                     source,
                 })?;
-                lost = damaged;
+                unreadable = damaged;
                 segment
             }
         };
         segments.push(segment);
     }
     let (cursor, head) = open_cursor(folder)?;
-    Ok(Found { segments, lost, head, cursor })
+    Ok(Found { segments, unreadable, head, cursor })
 }
 
-/// A spool of another version is left alone. One whose first bytes are damaged is not of another version.
+/// Returns an error for a file of a later version, which is not touched. A file whose first bytes are damaged is
+/// not of a later version.
 fn check_version(path: &Path) -> Result<(), SpoolError> {
     let mut magic = [0; MAGIC.len()];
     let read = File::open(path).and_then(|mut file| file.read(&mut magic));
@@ -113,7 +128,8 @@ fn check_version(path: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Finds the end of the newest segment, which the next append would continue, and cuts off what is no record.
+/// Finds the end of the newest segment, which the next append continues, and cuts off everything after its last
+/// record. Returns the segment and the number of signals that were cut off.
 fn last_segment(path: &Path, first: u64) -> io::Result<(Segment, u64)> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let length = file.metadata()?.len();
@@ -133,7 +149,7 @@ fn last_segment(path: &Path, first: u64) -> io::Result<(Segment, u64)> {
         file.seek(SeekFrom::Start(segment.bytes))?;
         file.read_exact(&mut bytes)?;
         let Some(header) = Header::read(&bytes).filter(|header| header.first == segment.end) else {
-            // At least one signal was here; how many, nothing says any more.
+            // At least one signal was here. The exact number is not known.
             damaged = 1;
             break;
         };
@@ -145,9 +161,9 @@ fn last_segment(path: &Path, first: u64) -> io::Result<(Segment, u64)> {
     }
     let rest = length - segment.bytes;
     if damaged > 0 {
-        tracing::warn!(path = %path.display(), bytes = rest, "the end of the spool is damaged; it is cut off and counted");
+        tracing::warn!(path = %path.display(), bytes = rest, "the end of the spool is damaged; it is cut off, and its signals count as failed");
     } else if rest > 0 {
-        tracing::warn!(path = %path.display(), bytes = rest, "the spool ends within a record, as after a kill; the rest is kept");
+        tracing::warn!(path = %path.display(), bytes = rest, "the spool ends with an incomplete record, as after a kill; the record is cut off");
     }
     if rest > 0 {
         file.set_len(segment.bytes)?;
@@ -155,7 +171,7 @@ fn last_segment(path: &Path, first: u64) -> io::Result<(Segment, u64)> {
     Ok((segment, damaged))
 }
 
-/// The cursor's file, and where it says deliveries go on. An unreadable one says nothing.
+/// Opens the cursor's file. Returns it with the number of the next signal to deliver, if that can be read.
 fn open_cursor(folder: &Path) -> Result<(File, Option<u64>), SpoolError> {
     let path = folder.join("cursor");
     let failed = |source| SpoolError::Io { doing: "open", path: path.clone(), source };
@@ -170,7 +186,7 @@ fn open_cursor(folder: &Path) -> Result<(File, Option<u64>), SpoolError> {
     Ok((file, head))
 }
 
-/// Writes where deliveries go on.
+/// Writes the number of the next signal to deliver.
 pub(super) fn write_cursor(mut file: &File, head: u64) -> io::Result<()> {
     let number = head.to_le_bytes();
     let mut bytes = [0; 16];

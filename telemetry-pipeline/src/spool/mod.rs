@@ -1,9 +1,9 @@
 //! The part of a sink's queue that is on disk.
 //!
-//! A first-in, first-out queue of signals in a folder of its own, bounded in bytes. It outlives the
-//! program, also one that is killed: what was appended is there at the next start. (After a power
-//! failure the last seconds may be missing: appending does not wait for the disk.) A file that can't be
-//! read is skipped; how many signals it held is known and counted.
+//! A spool is a first-in, first-out queue of signals in a folder of its own, bounded in bytes. It survives the end
+//! of the program, also by a kill: the next start finds all appended signals. After a power failure the last
+//! seconds may be missing, because appending does not wait for the disk. A file that can't be read is skipped,
+//! and the number of its signals is known and counted.
 
 mod folder;
 mod record;
@@ -17,57 +17,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use telemetry_core::{Chunk, Signal, SpoolOptions};
+use telemetry_files::FileLock;
 
-use self::folder::{Lock, Segment, segment_path, survey, write_cursor};
+use self::folder::{Segment, SpoolError, lock, read_folder, segment_path, write_cursor};
 use self::record::{HEADER, Header, MAGIC};
 
-/// Why a spool can't be opened.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SpoolError {
-    /// Another process, or another sink, uses it.
-    #[error("the spool `{}` is in use{holder}; give every sink and process a folder of its own", path.display())]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-        /// The process, where it is known.
-        holder: String,
-    },
-    /// A later version of this program wrote it.
-    #[error("`{}` was written by a later version; deliver it with that version, or move it away", path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file system says no.
-    #[error("can't {doing} `{}`", path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-/// Why signals were not appended. Nothing of them was.
+/// Why signals were not appended. None of them was.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppendError {
     /// The bound in bytes is reached.
     #[error("the spool is full")]
     Full,
-    /// The file system says no.
+    /// Writing failed.
     #[error("can't write to the spool")]
     Io(#[from] io::Error),
 }
 
-/// What was read at the head.
+/// Signals read from a spool.
 #[derive(Debug, Default)]
-pub(crate) struct Taken {
+pub(crate) struct SpoolRead {
     pub(crate) chunks: Vec<Arc<Chunk>>,
     pub(crate) signals: usize,
-    /// Signals before these that could not be read.
-    pub(crate) lost: u64,
+    /// Signals before these that can't be read.
+    pub(crate) unreadable: u64,
 }
 
 /// An open spool.
@@ -76,45 +48,44 @@ pub(crate) struct Spool {
     folder: PathBuf,
     max_bytes: u64,
     segment_bytes: u64,
-    /// Oldest first. The last one is appended to.
+    /// Oldest first. New signals are appended to the last one.
     segments: VecDeque<Segment>,
     writer: Option<File>,
     reader: Option<Reader>,
     cursor: File,
     /// Number of the next signal to deliver.
     head: u64,
-    /// Number of the next signal to read: `head`, plus what is being delivered.
+    /// Number of the next signal to read: `head` plus the signals that are being delivered.
     next: u64,
     /// Number of the next signal to append.
     tail: u64,
     buffer: Vec<u8>,
-    _lock: Lock,
+    _lock: FileLock,
 }
 
-/// Where reading is.
+/// The segment that is being read.
 #[derive(Debug)]
 struct Reader {
     segment: u64,
     file: BufReader<File>,
 }
 
-/// What is found where the next record should begin.
+/// The result of reading the next record.
 enum Next {
     Record(Vec<Signal>),
-    /// So many signals can't be read.
-    Gap(u64),
+    /// This many signals can't be read.
+    Unreadable(u64),
 }
 
-/// A record's payload ends beyond this size, so that little has to be read at once.
+/// A record ends once its payload exceeds this size, so that little has to be read at once.
 const PAYLOAD: u64 = 1 << 20;
-/// The largest segment. Disk space is given back by segments.
+/// The largest segment. Disk space is freed by whole segments.
 const SEGMENT: u64 = 8 << 20;
-/// Memory that the encoding buffer keeps between appends.
+/// Capacity that the encoding buffer keeps between appends.
 const KEPT_BUFFER: usize = 4 << 20;
 
 impl Spool {
-    /// Opens the folder's spool, or begins one. With it comes the number of signals lost in what could
-    /// not be read.
+    /// Opens the folder's spool, or creates it. Returns it with the number of signals that can't be read.
     pub(crate) fn open(options: &SpoolOptions) -> Result<(Self, u64), SpoolError> {
         let folder = options.path.clone();
         fs::create_dir_all(&folder).map_err(|source| SpoolError::Io {
@@ -122,11 +93,11 @@ impl Spool {
             path: folder.clone(),
             source,
         })?;
-        let lock = Lock::take(&folder)?;
-        let found = survey(&folder)?;
+        let lock = lock(&folder)?;
+        let found = read_folder(&folder)?;
         let tail = found.segments.last().map_or(found.head.unwrap_or(0), |segment| segment.end);
         let first = found.segments.first().map_or(tail, |segment| segment.first);
-        // Without a cursor, everything that is there.
+        // Without a cursor, all signals that are there are delivered.
         let head = found.head.unwrap_or(first).max(first);
         let removed = found.head.map_or(0, |head| first.saturating_sub(head));
         let mut spool = Self {
@@ -144,35 +115,35 @@ impl Spool {
             _lock: lock,
         };
         spool.remove_delivered();
-        Ok((spool, found.lost + removed))
+        Ok((spool, found.unreadable + removed))
     }
 
-    /// Signals that wait in it, those being delivered included.
+    /// Returns the number of signals in it, with those that are being delivered.
     pub(crate) const fn len(&self) -> u64 {
         self.tail - self.head
     }
 
-    /// Whether nothing is left to read.
+    /// Returns true if nothing is left to read.
     pub(crate) const fn is_read(&self) -> bool {
         self.next == self.tail
     }
 
-    /// The number the next signal appended will have.
+    /// Returns the number of the next signal to append.
     pub(crate) const fn tail(&self) -> u64 {
         self.tail
     }
 
-    /// The number of the next signal to read.
+    /// Returns the number of the next signal to read.
     pub(crate) const fn next(&self) -> u64 {
         self.next
     }
 
-    /// The number of the next signal to deliver.
+    /// Returns the number of the next signal to deliver.
     pub(crate) const fn head(&self) -> u64 {
         self.head
     }
 
-    /// Appends signals, all or none.
+    /// Appends all of the signals, or none.
     pub(crate) fn append<'a>(
         &mut self,
         signals: impl Iterator<Item = &'a Signal>,
@@ -209,7 +180,7 @@ impl Spool {
             Some(file) => file.write_all(records),
             None => {
                 let mut file = OpenOptions::new().append(true).open(&path)?;
-                // What an earlier failure may have left behind the last record.
+                // An earlier failure may have left an incomplete record.
                 file.set_len(segment.bytes)?;
                 let written = file.write_all(records);
                 self.writer = Some(file);
@@ -217,7 +188,7 @@ impl Spool {
             }
         };
         if let Err(error) = written {
-            // Half a record would hide what comes after it.
+            // An incomplete record would make the records after it unreadable.
             let restored = self.writer.as_ref().map(|file| file.set_len(segment.bytes));
             if restored.is_some_and(|restored| restored.is_err()) {
                 self.begin_segment()?;
@@ -233,7 +204,7 @@ impl Spool {
     fn begin_segment(&mut self) -> io::Result<()> {
         self.writer = None;
         if self.segments.back().is_some_and(|segment| segment.first == self.tail) {
-            // It is empty: the same name, anew.
+            // It is empty. The new one gets the same name.
             self.segments.pop_back();
         }
         let path = segment_path(&self.folder, self.tail);
@@ -246,47 +217,47 @@ impl Spool {
         Ok(())
     }
 
-    /// Reads on where the last read ended, at least so many signals if there are, in whole records.
-    /// What can't be read is skipped and comes as `lost`, always before the signals.
-    pub(crate) fn read(&mut self, at_least: usize) -> Taken {
-        let mut taken = Taken::default();
-        while taken.signals < at_least && self.next < self.tail {
+    /// Continues where the last read ended. Reads whole records, with at least so many signals if there are.
+    /// Skips and counts signals before them that can't be read.
+    pub(crate) fn read(&mut self, at_least: usize) -> SpoolRead {
+        let mut read = SpoolRead::default();
+        while read.signals < at_least && self.next < self.tail {
             match self.read_record() {
                 Next::Record(signals) => {
                     self.next += signals.len() as u64;
-                    taken.signals += signals.len();
-                    taken.chunks.push(Arc::new(Chunk::new(signals)));
+                    read.signals += signals.len();
+                    read.chunks.push(Arc::new(Chunk::new(signals)));
                 }
-                Next::Gap(signals) if taken.chunks.is_empty() => {
+                Next::Unreadable(signals) if read.chunks.is_empty() => {
                     self.next += signals;
-                    taken.lost += signals;
+                    read.unreadable += signals;
                     self.settle(self.next);
                 }
-                Next::Gap(_) => {
-                    // Looked at again once what precedes it is delivered.
+                Next::Unreadable(_) => {
+                    // The next call skips it, when the signals before it are delivered.
                     self.reader = None;
                     break;
                 }
             }
         }
-        taken
+        read
     }
 
-    /// What begins at `next`.
+    /// Reads the record that begins at `next`.
     fn read_record(&mut self) -> Next {
         let Some(&segment) = self.segments.iter().find(|segment| self.next < segment.end) else {
-            return Next::Gap(self.tail - self.next);
+            return Next::Unreadable(self.tail - self.next);
         };
         if self.next < segment.first {
-            return Next::Gap(segment.first - self.next);
+            return Next::Unreadable(segment.first - self.next);
         }
         self.read_in(segment).unwrap_or_else(|error| {
             let path = segment_path(&self.folder, segment.first);
-            let lost = segment.end - self.next;
+            let signals = segment.end - self.next;
             let error = error.to_string();
-            tracing::warn!(path = %path.display(), error, lost, "a file of the spool can't be read on; going on behind it");
+            tracing::warn!(path = %path.display(), error, signals, "can't read a file of the spool; its signals are skipped and count as failed");
             self.reader = None;
-            Next::Gap(lost)
+            Next::Unreadable(signals)
         })
     }
 
@@ -310,7 +281,7 @@ impl Spool {
             let Some(header) = header else { return Err(damaged()) };
             let end = header.first + u64::from(header.signals);
             if end <= self.next {
-                // Delivered before the program was started.
+                // It was delivered by an earlier run.
                 reader.file.seek_relative(i64::from(header.length))?;
                 continue;
             }
@@ -318,27 +289,27 @@ impl Spool {
             let mut payload = vec![0; header.length as usize];
             reader.file.read_exact(&mut payload)?;
             let Some(mut signals) = header.signals(&payload) else {
-                let (path, lost) = (segment_path(&self.folder, segment.first), end - self.next);
-                tracing::warn!(path = %path.display(), lost, "a record of the spool is damaged; going on behind it");
-                return Ok(Next::Gap(lost));
+                let (path, signals) = (segment_path(&self.folder, segment.first), end - self.next);
+                tracing::warn!(path = %path.display(), signals, "a record of the spool is damaged; its signals are skipped and count as failed");
+                return Ok(Next::Unreadable(signals));
             };
             signals.drain(..usize::try_from(skip).unwrap_or(usize::MAX).min(signals.len()));
             return Ok(Next::Record(signals));
         }
     }
 
-    /// Everything before the signal of this number is delivered, or lost for good.
-    pub(crate) fn settle(&mut self, upto: u64) {
-        self.head = upto.clamp(self.head, self.tail);
+    /// Marks all signals before number `end` as settled: delivered, or failed.
+    pub(crate) fn settle(&mut self, end: u64) {
+        self.head = end.clamp(self.head, self.tail);
         self.next = self.next.max(self.head);
         if let Err(error) = write_cursor(&self.cursor, self.head) {
             let (path, error) = (self.folder.display(), error.to_string());
-            tracing::warn!(%path, error, "can't note what is delivered; after a restart it would be delivered again");
+            tracing::warn!(%path, error, "can't write the cursor of the spool; after a restart, delivered signals would be delivered again");
         }
         self.remove_delivered();
     }
 
-    /// Gives back the space of whole segments; the one that is appended to goes once it is empty.
+    /// Removes segments that are delivered. The one that is appended to is removed once it is empty.
     fn remove_delivered(&mut self) {
         while let Some(segment) = self.segments.front()
             && segment.end <= self.head
@@ -353,17 +324,17 @@ impl Spool {
             }
             self.segments.pop_front();
             if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(path = %path.display(), error = error.to_string(), "can't remove a delivered file of the spool");
+                tracing::warn!(path = %path.display(), error = error.to_string(), "can't remove a delivered file of the spool; it still takes disk space");
             }
         }
     }
 
-    /// Waits until what was appended is on the disk itself.
+    /// Blocks until all appended signals are on the disk itself.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.writer.as_ref().map_or(Ok(()), File::sync_data)
     }
 }
 
 fn damaged() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "it is damaged")
+    io::Error::new(io::ErrorKind::InvalidData, "the file is damaged")
 }

@@ -1,6 +1,6 @@
-//! The form of what is on disk: a segment is a magic word and records, a record a header and a payload.
+//! The file format. A segment is a magic number and records. A record is a header and a payload.
 //!
-//! | Bytes of a header | Hold, little-endian |
+//! | Bytes of a header | Content, little-endian |
 //! |---|---|
 //! | 0–3 | length of the payload |
 //! | 4–7 | signals in the payload |
@@ -8,20 +8,20 @@
 //! | 16–23 | XXH3 of the payload |
 //! | 24–31 | XXH3 of bytes 0–23 |
 //!
-//! The payload is a line of JSON per signal, so that a person can read it. Signals are numbered without
-//! gaps over all segments and runs: what is missing is therefore known exactly.
+//! The payload is a line of JSON per signal, so that a person can read it. Signals are numbered without gaps over
+//! all segments and runs, so the number of missing signals is known exactly.
 
 use telemetry_core::Signal;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Begins every segment. The number at its end is the version of the form.
+/// The first bytes of every segment. The digit at the end is the version of the format.
 pub(super) const MAGIC: [u8; 8] = *b"TELSPL1\n";
-/// What all versions begin with.
+/// The first bytes in all versions.
 pub(super) const ANY_VERSION: &[u8] = b"TELSPL";
-/// Bytes of a header.
+/// Bytes per header.
 pub(super) const HEADER: usize = 32;
 
-/// What precedes a payload.
+/// The header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) length: u32,
@@ -42,7 +42,7 @@ impl Header {
         bytes
     }
 
-    /// The header in `bytes`; `None` if it is damaged.
+    /// Reads a header. Returns `None` if it is damaged.
     pub(super) fn read(bytes: &[u8; HEADER]) -> Option<Self> {
         let sum_is_right = xxh3_64(&bytes[..24]) == number(&bytes[24..32]);
         sum_is_right.then(|| Self {
@@ -53,12 +53,12 @@ impl Header {
         })
     }
 
-    /// Bytes of the whole record.
+    /// Returns the bytes of the whole record.
     pub(super) const fn record_length(self) -> u64 {
         HEADER as u64 + self.length as u64
     }
 
-    /// The signals in `payload`; `None` if it is damaged.
+    /// Reads the signals in `payload`. Returns `None` if it is damaged.
     pub(super) fn signals(self, payload: &[u8]) -> Option<Vec<Signal>> {
         if xxh3_64(payload) != self.sum {
             return None;
@@ -73,8 +73,8 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Appends records of `signals` to `buffer`, the first of which has the number `first`; says how many
-/// they were. A payload ends once it exceeds `payload_bytes`.
+/// Appends records of `signals` to `buffer`. `first` is the number of the first signal. A record ends once its
+/// payload exceeds `payload_bytes`. Returns the number of signals.
 pub(super) fn encode<'a>(
     signals: impl Iterator<Item = &'a Signal>,
     first: u64,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_signal_comes_back_as_it_was() {
+    fn every_signal_is_read_as_it_was_written() {
         let signals = every_kind_of_signal();
         let mut buffer = Vec::new();
         assert_eq!(encode(signals.iter(), 5, 1 << 20, &mut buffer).unwrap(), 5);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn any_flipped_bit_is_noticed() {
+    fn any_flipped_bit_is_detected() {
         let signals = every_kind_of_signal();
         let mut buffer = Vec::new();
         encode(signals[3..4].iter(), 0, 1 << 20, &mut buffer).unwrap();

@@ -27,18 +27,18 @@ fn open(folder: &tempfile::TempDir) -> (Spool, u64) {
     Spool::open(&options(folder, 1 << 20)).unwrap()
 }
 
-/// Reads everything, and what was lost on the way.
+/// Reads all signals, and counts those that can't be read.
 fn read_all(spool: &mut Spool) -> (Vec<Signal>, u64) {
-    let (mut signals, mut lost) = (Vec::new(), 0);
+    let (mut signals, mut unreadable) = (Vec::new(), 0);
     while !spool.is_read() {
-        let taken = spool.read(1);
-        lost += taken.lost;
-        for chunk in &taken.chunks {
+        let read = spool.read(1);
+        unreadable += read.unreadable;
+        for chunk in &read.chunks {
             signals.extend(chunk.signals().iter().cloned());
         }
         spool.settle(spool.next);
     }
-    (signals, lost)
+    (signals, unreadable)
 }
 
 fn segment_files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
@@ -51,7 +51,7 @@ fn segment_files(folder: &tempfile::TempDir) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_goes_in_first_comes_out_first_and_the_space_is_given_back() {
+fn signals_are_read_in_order_and_their_space_is_freed() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(&folder);
     spool.append(logs(0..100).iter()).unwrap();
@@ -63,7 +63,7 @@ fn what_goes_in_first_comes_out_first_and_the_space_is_given_back() {
 }
 
 #[test]
-fn what_was_not_settled_is_there_after_a_restart() {
+fn signals_that_are_not_settled_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(&folder);
     spool.append(logs(0..10).iter()).unwrap();
@@ -71,12 +71,12 @@ fn what_was_not_settled_is_there_after_a_restart() {
     spool.read(1);
     spool.settle(5);
     drop(spool);
-    let (mut spool, lost) = open(&folder);
-    assert_eq!((spool.len(), lost), (15, 0));
+    let (mut spool, unreadable) = open(&folder);
+    assert_eq!((spool.len(), unreadable), (15, 0));
     assert_eq!(read_all(&mut spool), (logs(5..20), 0));
     drop(spool);
-    let (spool, lost) = open(&folder);
-    assert_eq!((spool.len(), spool.tail(), lost), (0, 20, 0));
+    let (spool, unreadable) = open(&folder);
+    assert_eq!((spool.len(), spool.tail(), unreadable), (0, 20, 0));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn the_bound_in_bytes_holds() {
     let size: u64 = segment_files(&folder).iter().map(|path| path.metadata().unwrap().len()).sum();
     assert!(size <= 64 << 10 && size > 48 << 10, "{size}");
     assert!(matches!(spool.append(logs(0..10).iter()), Err(AppendError::Full)));
-    // Room again once something is delivered.
+    // There is room again once signals are delivered.
     spool.read(appended / 2);
     spool.settle(spool.next);
     spool.append(logs(appended..appended + 10).iter()).unwrap();
@@ -98,7 +98,7 @@ fn the_bound_in_bytes_holds() {
 }
 
 #[test]
-fn a_torn_end_costs_only_its_own_record() {
+fn an_incomplete_last_record_is_cut_off_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(&folder);
     spool.append(logs(0..3).iter()).unwrap();
@@ -111,8 +111,8 @@ fn a_torn_end_costs_only_its_own_record() {
     let both = fs::read(&path).unwrap();
     for cut in [whole.len() + 1, whole.len() + HEADER, whole.len() + HEADER + 1, both.len() - 1] {
         fs::write(&path, &both[..cut]).unwrap();
-        let (mut spool, lost) = open(&folder);
-        assert_eq!((spool.len(), lost), (3, 0), "cut at {cut}");
+        let (mut spool, unreadable) = open(&folder);
+        assert_eq!((spool.len(), unreadable), (3, 0), "cut at {cut}");
         spool.append(logs(6..7).iter()).unwrap();
         let mut expected = logs(0..3);
         expected.extend(logs(6..7));
@@ -120,13 +120,13 @@ fn a_torn_end_costs_only_its_own_record() {
         drop(spool);
         fs::remove_file(folder.path().join("spool/cursor")).unwrap();
     }
-    // Not even the first word was written.
+    // The magic number is incomplete too.
     fs::write(&path, &whole[..3]).unwrap();
     assert_eq!(open(&folder).0.len(), 0);
 }
 
 #[test]
-fn a_damaged_payload_costs_its_record_and_is_counted() {
+fn a_damaged_payload_is_skipped_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(&folder);
     for number in 0..3 {
@@ -137,14 +137,14 @@ fn a_damaged_payload_costs_its_record_and_is_counted() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let (signals, lost) = read_all(&mut spool);
+    let (signals, unreadable) = read_all(&mut spool);
     let mut expected = logs(0..10);
     expected.extend(logs(20..30));
-    assert_eq!((signals, lost), (expected, 10));
+    assert_eq!((signals, unreadable), (expected, 10));
 }
 
 #[test]
-fn a_damaged_header_costs_the_rest_of_its_file_and_is_counted() {
+fn the_rest_of_a_file_after_a_damaged_header_is_skipped_and_counted() {
     for at in [0, MAGIC.len() + 8] {
         let folder = tempfile::tempdir().unwrap();
         let (mut spool, _) = Spool::open(&options(&folder, 32 << 10)).unwrap();
@@ -157,16 +157,16 @@ fn a_damaged_header_costs_the_rest_of_its_file_and_is_counted() {
         let mut bytes = fs::read(&files[0]).unwrap();
         bytes[at] ^= 0x80;
         fs::write(&files[0], bytes).unwrap();
-        let (mut spool, lost) = Spool::open(&options(&folder, 32 << 10)).unwrap();
-        assert_eq!((spool.len(), lost), (100, 0));
-        let (signals, lost) = read_all(&mut spool);
+        let (mut spool, unreadable) = Spool::open(&options(&folder, 32 << 10)).unwrap();
+        assert_eq!((spool.len(), unreadable), (100, 0));
+        let (signals, unreadable) = read_all(&mut spool);
         let in_first_file = files[1].file_stem().unwrap().to_str().unwrap().parse::<usize>().unwrap();
-        assert_eq!((signals, lost), (logs(in_first_file..100), in_first_file as u64));
+        assert_eq!((signals, unreadable), (logs(in_first_file..100), in_first_file as u64));
     }
 }
 
 #[test]
-fn files_that_were_removed_are_counted() {
+fn removed_files_are_counted() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = Spool::open(&options(&folder, 32 << 10)).unwrap();
     for number in 0..10 {
@@ -177,8 +177,8 @@ fn files_that_were_removed_are_counted() {
     let files = segment_files(&folder);
     let starts_at = |path: &Path| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
     fs::remove_file(&files[0]).unwrap();
-    let (spool, lost) = Spool::open(&options(&folder, 32 << 10)).unwrap();
-    assert_eq!((spool.head(), lost), (starts_at(&files[1]), starts_at(&files[1])));
+    let (spool, unreadable) = Spool::open(&options(&folder, 32 << 10)).unwrap();
+    assert_eq!((spool.head(), unreadable), (starts_at(&files[1]), starts_at(&files[1])));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn a_second_owner_is_refused() {
 }
 
 #[test]
-fn a_spool_of_a_later_version_is_left_alone() {
+fn a_spool_of_a_later_version_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(&folder);
     spool.append(logs(0..1).iter()).unwrap();

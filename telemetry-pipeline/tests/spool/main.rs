@@ -1,20 +1,20 @@
-//! The queue continues on disk: nothing that fits is lost, nothing is delivered out of order.
+//! Queues that continue on disk: everything that fits is delivered, in order.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-mod stage;
+mod destination;
 
 use std::time::Duration;
 
 use telemetry_core::{Event, Severity, Submission, Ttl, attrs};
 use telemetry_pipeline::SinkLedger;
 
-use stage::{
+use destination::{
     DEADLINE, Destination, Health, counted, files, log, log_from, numbers, sink, start, submit, try_start,
     try_start_as, wait_until,
 };
 
 #[test]
-fn what_memory_cannot_hold_waits_on_disk_and_arrives_once_and_in_order() {
+fn signals_beyond_the_memory_wait_on_disk_and_arrive_once_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let destination = Destination::new(Health::Down);
     let pipeline = start(&destination, folder.path());
@@ -28,11 +28,11 @@ fn what_memory_cannot_hold_waits_on_disk_and_arrives_once_and_in_order() {
     let report = pipeline.shutdown(DEADLINE);
     assert_eq!(counted(&report.ledger.sinks[0]), (2_100, 0, 0, 0));
     assert_eq!(report.ledger.sinks[0].spooled, 0);
-    assert!(files(folder.path()).is_empty(), "the space is given back");
+    assert!(files(folder.path()).is_empty(), "the disk space is freed");
 }
 
 #[test]
-fn what_a_shutdown_leaves_is_delivered_by_the_next_run_as_it_was() {
+fn signals_left_by_a_shutdown_are_delivered_unchanged_by_the_next_run() {
     for health in [Health::Down, Health::Hangs] {
         let folder = tempfile::tempdir().unwrap();
         let destination = Destination::new(health);
@@ -52,14 +52,14 @@ fn what_a_shutdown_leaves_is_delivered_by_the_next_run_as_it_was() {
         for (number, log) in logs[..500].iter().enumerate() {
             assert_eq!(log.ttl, Ttl::from_seconds(number as u64 + 1).unwrap());
             assert_eq!(log.attributes, attrs! { "n" => 7.0 });
-            assert!(log.arrived < before, "arrival is the first process's");
+            assert!(log.arrived < before, "the first run's time of arrival is kept");
         }
         assert_eq!(counted(&pipeline.shutdown(DEADLINE).ledger.sinks[0]), (510, 0, 0, 0));
     }
 }
 
 #[test]
-fn what_is_stored_of_a_batch_is_not_delivered_again_after_a_restart() {
+fn stored_signals_of_a_batch_are_not_delivered_again_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let destination = Destination::new(Health::TakesOne);
     let pipeline = start(&destination, folder.path());
@@ -75,7 +75,7 @@ fn what_is_stored_of_a_batch_is_not_delivered_again_after_a_restart() {
 }
 
 #[test]
-fn a_killed_process_leaves_what_was_on_disk() {
+fn signals_on_disk_survive_a_kill() {
     let folder = tempfile::tempdir().unwrap();
     let destination = Destination::new(Health::Down);
     let pipeline = start(&destination, folder.path());
@@ -83,7 +83,7 @@ fn a_killed_process_leaves_what_was_on_disk() {
     log(&telemetry, 0..1_500);
     wait_until(&telemetry, |sink| sink.spooled > 500);
     let on_disk = usize::try_from(sink(&telemetry).spooled).unwrap();
-    // The files as they are at this moment are what a kill would leave; its last write may be torn.
+    // A kill would leave the files as they are now, perhaps with an incomplete last record.
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("spooled")).unwrap();
     for file in files(folder.path()) {
@@ -102,7 +102,7 @@ fn a_killed_process_leaves_what_was_on_disk() {
 }
 
 #[test]
-fn beyond_the_bound_the_newest_is_dropped_and_counted() {
+fn the_newest_signals_beyond_the_bound_are_dropped_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let destination = Destination::new(Health::Down);
     let pipeline = try_start(&destination, folder.path(), "64KiB").unwrap();
@@ -111,7 +111,7 @@ fn beyond_the_bound_the_newest_is_dropped_and_counted() {
     for number in 900..3_000 {
         telemetry.log_event(Event::log(Severity::Info, number.to_string()));
     }
-    wait_until(&telemetry, |sink| sink.dropped > 0);
+    wait_until(&telemetry, |sink| sink.accepted == 3_000 && sink.dropped > 0);
     let size: u64 = files(folder.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
     assert!(size <= 64 << 10, "{size}");
     destination.set(Health::Up);
@@ -120,7 +120,7 @@ fn beyond_the_bound_the_newest_is_dropped_and_counted() {
     let (delivered, failed, dropped, pending) = counted(ledger);
     assert_eq!((failed, pending, ledger.reasons["spool full"]), (0, 0, dropped));
     let arrived = numbers(&destination.wait_for(usize::try_from(delivered).unwrap()));
-    assert!(arrived.is_sorted(), "in order all the same");
+    assert!(arrived.is_sorted(), "the rest is in order");
     assert_eq!(arrived[0], 0, "the oldest is kept");
 }
 
@@ -165,7 +165,7 @@ fn two_pipelines_on_one_spool_are_refused() {
 }
 
 #[test]
-fn a_spool_that_cannot_be_made_is_a_clear_error() {
+fn a_spool_that_cannot_be_created_is_a_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("spooled"), "a file").unwrap();
     let destination = Destination::new(Health::Up);
@@ -174,7 +174,7 @@ fn a_spool_that_cannot_be_made_is_a_clear_error() {
 }
 
 #[test]
-fn a_flush_waits_for_what_is_on_disk() {
+fn a_flush_waits_for_signals_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let destination = Destination::new(Health::Down);
     let pipeline = start(&destination, folder.path());
@@ -208,13 +208,13 @@ fn a_sink_that_ends_leaves_its_spool_for_the_next_start() {
 }
 
 #[test]
-fn a_receipt_waits_until_the_store_has_what_was_on_disk() {
+fn a_receipt_waits_until_the_store_has_the_signals_from_disk() {
     for recovers in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let store = Destination::new(Health::Down);
         let pipeline = try_start_as(&store, folder.path(), "64MiB", true).unwrap();
         let telemetry = pipeline.telemetry();
-        let logged = Event::log(Severity::Info, "0");
+        let logged = Event::log(Severity::Info, "0").with_attributes(attrs! { "n" => 7.0 });
         let receipt = submit(&telemetry, logged.clone(), Ttl::default());
         for number in 1..2_000_u64 {
             telemetry.log_event(logged.clone());
@@ -230,14 +230,14 @@ fn a_receipt_waits_until_the_store_has_what_was_on_disk() {
             assert_eq!(store.wait_for(2_000).len(), 2_000);
         } else {
             let report = pipeline.shutdown(Duration::from_millis(500));
-            assert_eq!(report.ledger.sinks[0].spooled, 2_000, "stored later");
-            assert!(receipt.wait(DEADLINE).is_err(), "but not yet");
+            assert_eq!(report.ledger.sinks[0].spooled, 2_000, "they are stored later");
+            assert!(receipt.wait(DEADLINE).is_err(), "they are not stored yet");
         }
     }
 }
 
 #[test]
-fn a_submission_that_is_on_disk_is_not_acknowledged_for_its_end_alone() {
+fn a_submission_on_disk_is_acknowledged_only_if_all_its_batches_are_stored() {
     let folder = tempfile::tempdir().unwrap();
     let store = Destination::new(Health::Down);
     let pipeline = try_start_as(&store, folder.path(), "4MiB", true).unwrap();
@@ -251,18 +251,18 @@ fn a_submission_that_is_on_disk_is_not_acknowledged_for_its_end_alone() {
     };
     let under_way = telemetry.submit(events(0..1)).unwrap();
     wait_until(&telemetry, |sink| sink.retries > 0);
-    // So long that it becomes several records on disk, and so several batches.
+    // It is so large that it becomes several records on disk, and so several batches.
     let rejected = telemetry.submit(events(1..201)).unwrap();
     wait_until(&telemetry, |sink| sink.spooled == 201);
     store.set(Health::Rejects("1"));
     assert!(rejected.wait(DEADLINE).is_err());
     assert_eq!(under_way.wait(DEADLINE), Ok(()));
     wait_until(&telemetry, |sink| sink.pending == 0);
-    assert!(sink(&telemetry).failed < 200, "its end was kept");
+    assert!(sink(&telemetry).failed < 200, "its last batch was stored");
 }
 
 #[test]
-fn whatever_the_destination_does_all_arrives_once_and_in_order() {
+fn all_signals_arrive_once_and_in_order_with_an_unreliable_destination() {
     const RUNS: usize = 4;
     const LOGS: usize = 600;
     for seed in 0..6_u64 {

@@ -1,16 +1,21 @@
-//! The rules of the specification's section "From events to signals", row by row, and at random.
+//! The rules by which events become signals: one by one, and with random input.
 
 mod bad_input;
 mod sampled;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use telemetry_core::{Severity, SpanId, SpanStatus, Submission, TraceId, attrs};
+use telemetry_core::{
+    Attributes, Event, EventContext, LogBody, LogRecord, Payload, Recovered, Severity, Signal, SignalSet,
+    Span, SpanEvent, SpanId, SpanKey, SpanState, SpanStatus, StructuredLog, Submission, Timestamp, TraceId,
+    Ttl, attrs,
+};
 
-use super::*;
+use super::{Assembler, AssemblerConfig, Sampling};
 
 const TRACE: u128 = 0xa;
 
@@ -46,7 +51,7 @@ fn feed(assembler: &mut Assembler, events: impl IntoIterator<Item = Event>) -> S
     render(&out)
 }
 
-/// One line per signal, with what tells it apart.
+/// Renders one line per signal.
 fn render(signals: &[Signal]) -> String {
     let mut text = String::new();
     for signal in signals {
@@ -78,7 +83,7 @@ fn describe(span: &Span) -> String {
 }
 
 #[test]
-fn a_span_is_what_was_logged() {
+fn a_span_has_everything_that_was_logged_of_it() {
     let mut assembler = assembler();
     let events = [
         start(1, "chat").with_attributes(attrs! { "a" => 1, "b" => 1 }),
@@ -113,7 +118,7 @@ fn logs_and_metrics_without_a_span_are_delivered() {
 }
 
 #[test]
-fn an_end_that_comes_first_waits_for_its_start() {
+fn an_early_end_waits_for_its_start() {
     let mut assembler = assembler();
     assert_eq!(feed(&mut assembler, [end(1)]), "waiting 1\n");
     let expected = "started a/1<0 `s` 1..-1 {} 0ev\nended a/1<0 `s` 1..2 {} 0ev Ended\n";
@@ -122,7 +127,7 @@ fn an_end_that_comes_first_waits_for_its_start() {
 }
 
 #[test]
-fn an_end_whose_start_never_comes_is_delivered_in_the_end() {
+fn an_end_whose_start_never_arrives_is_delivered_after_a_while() {
     let mut assembler = assembler();
     feed(&mut assembler, [end(1)]);
     let mut out = Vec::new();
@@ -132,7 +137,7 @@ fn an_end_whose_start_never_comes_is_delivered_in_the_end() {
 }
 
 #[test]
-fn of_two_starts_the_first_wins() {
+fn the_first_of_two_starts_wins() {
     let mut assembler = assembler();
     feed(&mut assembler, [start(1, "first").with_attributes(attrs! { "a" => 1 })]);
     let again = start(1, "second").at(at(9)).with_parent(key(7).span_id);
@@ -158,7 +163,7 @@ fn the_same_span_id_in_another_trace_is_another_span() {
 }
 
 #[test]
-fn an_unknown_parent_is_kept() {
+fn an_unknown_parent_is_not_removed() {
     let mut assembler = assembler();
     let signals = feed(&mut assembler, [start(1, "s").with_parent(key(0xff).span_id)]);
     assert_eq!(signals, "started a/1<ff `s` 1..-1 {} 0ev\n");
@@ -172,7 +177,7 @@ fn remote_start(header: &str) -> Event {
 }
 
 #[test]
-fn a_traceparent_moves_the_span_and_what_follows() {
+fn a_traceparent_moves_the_span_and_its_later_events() {
     let mut assembler = assembler();
     let header = "00-000000000000000000000000000000fe-00000000000000ee-01";
     let signals =
@@ -215,7 +220,7 @@ fn an_invalid_traceparent_is_an_ordinary_attribute() {
 }
 
 #[test]
-fn the_oldest_open_span_is_evicted_and_its_end_left_to_the_stores() {
+fn the_oldest_open_span_is_evicted_and_stores_join_its_end() {
     let config = AssemblerConfig { max_open_spans: 1, ..AssemblerConfig::default() };
     let mut assembler = Assembler::new(config, Recovered::default());
     let signals = feed(&mut assembler, [start(1, "old"), start(2, "new"), end(1)]);
@@ -233,7 +238,7 @@ fn a_span_open_for_too_long_is_evicted() {
 }
 
 #[test]
-fn limits_cut_and_count() {
+fn values_beyond_limits_are_cut_and_counted() {
     let config = AssemblerConfig {
         max_attributes_per_span: 1,
         max_events_per_span: 1,
@@ -279,7 +284,7 @@ fn a_span_lives_as_long_as_its_latest_event() {
 }
 
 #[test]
-fn a_span_by_otlp_enters_whole_and_once() {
+fn a_span_received_by_otlp_is_delivered_once() {
     let mut assembler = assembler();
     let log = LogRecord {
         context: EventContext::Span(key(1)),
@@ -306,7 +311,7 @@ fn a_span_by_otlp_enters_whole_and_once() {
 }
 
 #[test]
-fn signals_that_no_sink_wants_are_not_made() {
+fn signals_that_no_sink_wants_are_not_emitted() {
     let mut assembler = assembler().with_interest(SignalSet::SPAN_ENDED);
     let signals = feed(&mut assembler, [start(1, "s"), log(1, "x"), end(1)]);
     assert_eq!(signals, "ended a/1<0 `s` 1..2 {} 1ev Ended\n");
@@ -319,7 +324,7 @@ fn update(span: u64, failed: bool, attributes: Attributes) -> Event {
 }
 
 #[test]
-fn what_becomes_known_of_an_open_span_goes_with_its_end() {
+fn updates_of_an_open_span_are_delivered_with_its_end() {
     let mut assembler = assembler();
     let events = [
         start(1, "s").with_attributes(attrs! { "a" => 1, "b" => 1, "c" => 1 }),
@@ -334,19 +339,19 @@ fn what_becomes_known_of_an_open_span_goes_with_its_end() {
     }
     let [Signal::SpanStarted(_), Signal::SpanEnded(span)] = &out[..] else { panic!("{out:?}") };
     assert_eq!(span.attributes, attrs! { "a" => 1, "b" => 2, "c" => 3, "d" => 2 });
-    assert_eq!(span.status, Some(SpanStatus::Error), "whatever its end says");
+    assert_eq!(span.status, Some(SpanStatus::Error), "an update fails the span, also if its end does not");
     let counts = assembler.counts();
-    assert_eq!((counts.signalled, counts.held, counts.refused, counts.late_update), (2, 1, 2, 2));
+    assert_eq!((counts.signalled, counts.waiting, counts.refused, counts.late_update), (2, 1, 2, 2));
 }
 
 #[test]
-fn updates_without_end_are_cut_and_use_up_no_more_than_the_limit() {
+fn endless_updates_are_cut_and_stay_within_the_memory_limit() {
     let config =
         AssemblerConfig { max_attributes_per_span: 3, max_open_bytes: 4_096, ..AssemblerConfig::default() };
     let mut assembler = Assembler::new(config, Recovered::default());
     feed(&mut assembler, [start(1, "s")]);
     let again = (0..1_000).map(|_| update(1, false, attrs! { "state" => "as before" }));
-    assert_eq!(feed(&mut assembler, again), "", "an attribute set again takes no more room");
+    assert_eq!(feed(&mut assembler, again), "", "an attribute that is set again takes no more memory");
     let more = (0..10).map(|number| update(1, false, attrs! { format!("key {number}") => number }));
     feed(&mut assembler, more);
     assert_eq!(assembler.counts().dropped_attributes, 8);
@@ -355,7 +360,7 @@ fn updates_without_end_are_cut_and_use_up_no_more_than_the_limit() {
     assert_eq!(assembler.counts().evicted, 1);
 }
 
-/// The events of some spans in any order, some of them twice.
+/// Generates the events of some spans in any order, some of them twice.
 fn interleavings() -> impl Strategy<Value = Vec<Event>> {
     let spans = 1_u64..6;
     let all: Vec<Event> = spans
@@ -373,7 +378,7 @@ fn interleavings() -> impl Strategy<Value = Vec<Event>> {
 
 proptest! {
     #[test]
-    fn any_order_gives_the_same_spans(events in interleavings()) {
+    fn any_order_results_in_the_same_spans(events in interleavings()) {
         let mut assembler = assembler();
         let mut out = Vec::new();
         for event in events {
@@ -388,7 +393,7 @@ proptest! {
         prop_assert_eq!(ended.into_values().collect::<Vec<_>>(), vec![Some(at(2)); 5]);
         prop_assert_eq!((assembler.open_spans(), assembler.waiting_ends()), (0, 0));
         let counts = assembler.counts();
-        prop_assert_eq!(counts.submissions, counts.signalled + counts.held + counts.refused);
+        prop_assert_eq!(counts.submissions, counts.signalled + counts.waiting + counts.refused);
         prop_assert_eq!(counts.refused, counts.duplicate_end + counts.start_after_end + counts.duplicate_span + counts.sampled_out + counts.late_update);
     }
 
@@ -408,13 +413,13 @@ proptest! {
 }
 
 #[test]
-fn an_end_may_wait_only_so_long() {
+fn an_end_waits_for_the_configured_time() {
     let config = AssemblerConfig { max_waiting_age: Duration::from_secs(1), ..AssemblerConfig::default() };
     let mut assembler = Assembler::new(config, Recovered::default());
     feed(&mut assembler, [end(1)]);
     let mut out = Vec::new();
     assembler.tick(at(1), &mut out);
-    assert!(out.is_empty(), "not longer than allowed");
+    assert!(out.is_empty(), "it has not waited longer than allowed");
     assembler.tick(at(2), &mut out);
     assert_eq!(out.len(), 1);
 }

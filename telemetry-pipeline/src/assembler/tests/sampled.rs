@@ -1,9 +1,8 @@
-//! Sampling: what is left out, what is kept all the same, and that all of it is counted.
+//! Sampling: which spans are sampled out, which are kept because they failed, and the counts of both.
 
 use super::*;
-use telemetry_core::Submission;
 
-/// Keeps no trace.
+/// Returns an assembler that samples every trace out.
 fn none() -> Assembler {
     with(Sampling::ratio(0.0).unwrap())
 }
@@ -18,42 +17,42 @@ fn failed_end(span: u64) -> Event {
 }
 
 #[test]
-fn a_span_of_a_trace_that_is_not_sampled_is_left_out_with_its_logs() {
+fn a_span_of_a_trace_that_is_not_sampled_is_sampled_out_with_its_logs() {
     let mut assembler = none();
     assert_eq!(feed(&mut assembler, [start(1, "s"), log(1, "x"), end(1)]), "");
     let counts = assembler.counts();
-    assert_eq!((counts.held, counts.refused, counts.sampled_out), (2, 1, 1));
+    assert_eq!((counts.waiting, counts.refused, counts.sampled_out), (2, 1, 1));
     assert_eq!((counts.sampled_out_spans, counts.sampled_out_logs), (1, 1));
     assert_eq!(assembler.open_spans(), 0);
 }
 
 #[test]
-fn a_span_that_fails_is_kept_with_its_logs() {
+fn a_failed_span_is_kept_with_its_logs() {
     let mut assembler = none();
     let events = [start(1, "s"), log(1, "why"), failed_end(1)];
     assert_eq!(feed(&mut assembler, events), "log 1\nended a/1<0 `s` 1..2 {} 1ev Ended\n");
     let counts = assembler.counts();
-    assert_eq!((counts.submissions, counts.held, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
+    assert_eq!((counts.submissions, counts.waiting, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
 }
 
 #[test]
-fn a_span_that_an_update_fails_is_kept_whatever_its_end_says() {
+fn a_span_that_an_update_fails_is_kept_also_if_its_end_is_ok() {
     let mut assembler = none();
     let events = [start(1, "s"), update(1, true, attrs! { "error" => "why" }), end(1)];
     assert_eq!(feed(&mut assembler, events), "ended a/1<0 `s` 1..2 {\"error\":\"why\"} 0ev Ended\n");
     let counts = assembler.counts();
-    assert_eq!((counts.submissions, counts.held, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
+    assert_eq!((counts.submissions, counts.waiting, counts.signalled, counts.sampled_out), (3, 2, 1, 0));
 }
 
 #[test]
-fn metrics_are_never_left_out() {
+fn metrics_are_never_sampled_out() {
     let mut assembler = none();
     let metric = Event::metric("tokens", 1, "1").in_context(EventContext::Span(key(1)));
     assert_eq!(feed(&mut assembler, [start(1, "s"), metric, end(1)]), "metric tokens\n");
 }
 
 #[test]
-fn an_end_that_comes_first_is_left_out_or_kept_the_same() {
+fn a_span_whose_end_arrives_first_is_sampled_by_the_same_rules() {
     let mut assembler = none();
     assert_eq!(feed(&mut assembler, [end(1), start(1, "s")]), "");
     let expected = "waiting 2\nended a/2<0 `s` 1..2 {} 0ev Ended\n";
@@ -62,7 +61,7 @@ fn an_end_that_comes_first_is_left_out_or_kept_the_same() {
 }
 
 #[test]
-fn a_second_end_of_a_span_left_out_is_a_second_end() {
+fn a_second_end_of_a_sampled_out_span_is_a_duplicate() {
     let mut assembler = none();
     feed(&mut assembler, [start(1, "s"), end(1)]);
     assert_eq!(feed(&mut assembler, [failed_end(1)]), "");
@@ -70,7 +69,7 @@ fn a_second_end_of_a_span_left_out_is_a_second_end() {
 }
 
 #[test]
-fn the_trace_that_a_traceparent_names_decides() {
+fn the_remote_trace_id_decides_about_sampling() {
     const SAMPLED: &str = "00-0af7651916cd43dd0448eb211c80319c-b7ad6b7169203331-00";
     let mut assembler = with(Sampling::ratio(0.5).unwrap());
     let remote: crate::TraceParent = SAMPLED.parse().unwrap();
@@ -84,7 +83,7 @@ fn the_trace_that_a_traceparent_names_decides() {
 }
 
 #[test]
-fn a_finished_span_is_left_out_unless_it_failed() {
+fn a_whole_span_is_sampled_out_unless_it_failed() {
     for (status, delivered) in [(None, 0), (Some(SpanStatus::Ok), 0), (Some(SpanStatus::Error), 1)] {
         let mut assembler = none();
         let span = Span { status, ..Span::open(key(1), "otlp", at(1)) };
@@ -95,7 +94,7 @@ fn a_finished_span_is_left_out_unless_it_failed() {
 }
 
 #[test]
-fn an_open_span_that_is_evicted_is_left_out() {
+fn an_evicted_span_is_sampled_out() {
     let mut assembler = none();
     assembler.config.max_open_spans = 1;
     assert_eq!(feed(&mut assembler, [start(1, "s"), start(2, "s"), end(1), end(2)]), "");
@@ -104,7 +103,7 @@ fn an_open_span_that_is_evicted_is_left_out() {
 }
 
 #[test]
-fn a_ratio_keeps_about_its_share_and_the_larger_keeps_what_the_smaller_does() {
+fn a_ratio_keeps_its_share_and_a_larger_one_keeps_all_traces_of_a_smaller_one() {
     let (tenth, half) = (Sampling::ratio(0.1).unwrap(), Sampling::ratio(0.5).unwrap());
     let traces: Vec<TraceId> = (0..10_000).map(|_| crate::random_trace_id()).collect();
     let kept = |sampling: Sampling| traces.iter().filter(|trace| sampling.keeps(**trace)).count();
@@ -118,7 +117,7 @@ fn a_ratio_keeps_about_its_share_and_the_larger_keeps_what_the_smaller_does() {
 
 proptest! {
     #[test]
-    fn any_order_leaves_the_same_spans_out(events in interleavings()) {
+    fn any_order_samples_the_same_spans_out(events in interleavings()) {
         let mut assembler = none();
         let mut out = Vec::new();
         for event in events {
@@ -143,7 +142,7 @@ proptest! {
         prop_assert_eq!(ended, [1, 2]);
         let counts = assembler.counts();
         prop_assert_eq!(counts.sampled_out_spans, 3);
-        prop_assert_eq!(counts.submissions, counts.signalled + counts.held + counts.refused);
+        prop_assert_eq!(counts.submissions, counts.signalled + counts.waiting + counts.refused);
         let refused =
             counts.duplicate_end + counts.start_after_end + counts.sampled_out + counts.late_update;
         prop_assert_eq!(counts.refused, refused);
