@@ -1,25 +1,24 @@
-//! What the store has already of what an import brings.
+//! Finds out which rows of an import are stored already.
 
 use std::collections::HashSet;
 
 use serde_json::json;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 use telemetry_core::{EventContext, LogBody, MetricValue, SinkError, SpanKey, Timestamp, canonical_name};
 
 use super::convert::Converted;
-use crate::Config;
-use crate::codes::Code as _;
+use crate::config::Config;
 use crate::connect::{self, Role};
 use crate::error::write_error;
-use crate::rows::{span_id_bits, span_id_of};
+use crate::rows::{StoredWord as _, read_row, span_id_bits, span_id_of};
 
-/// Looks into the store, on a connection of its own.
-pub(super) struct Known {
+/// Reads the store on a connection of its own.
+pub(super) struct AlreadyStored {
     config: Config,
     db: SqliteConnection,
     now: i64,
-    /// The event asked for last, and how many like it are stored and not yet accounted for.
-    alike: Option<(Converted, i64)>,
+    /// The event that was checked last, and how many equal ones are stored and not matched yet.
+    latest: Option<(Converted, i64)>,
 }
 
 const SPANS: &str = "SELECT lower(hex(t.trace_id)), s.span_id FROM ( \
@@ -39,14 +38,15 @@ const POINTS: &str = "SELECT count(*) FROM metric_series m CROSS JOIN metric_poi
      AND (?6 IS NULL AND p.trace IS NULL AND p.expires > ?7 \
        OR p.trace = (SELECT id FROM trace WHERE lower(hex(trace_id)) = ?6 AND expires > ?7))";
 
-impl Known {
+impl AlreadyStored {
+    /// Opens a connection to the store.
     pub(super) async fn open(config: &Config, now: Timestamp) -> Result<Self, SinkError> {
         let db =
             connect::open(config, Role::Reader).await.map_err(|error| write_error(&config.path, error))?;
-        Ok(Self { config: config.clone(), db, now: now.as_nanos(), alike: None })
+        Ok(Self { config: config.clone(), db, now: now.as_nanos(), latest: None })
     }
 
-    /// Those of these spans that are stored.
+    /// Returns those of these spans that are stored.
     pub(super) async fn spans(&mut self, keys: &[SpanKey]) -> Result<HashSet<SpanKey>, SinkError> {
         let list: Vec<_> =
             keys.iter().map(|key| json!([key.trace_id.to_string(), span_id_bits(key.span_id)])).collect();
@@ -54,9 +54,9 @@ impl Known {
             let list = serde_json::Value::from(list).to_string();
             let rows = sqlx::query(SPANS).bind(list).bind(self.now).fetch_all(&mut self.db).await?;
             let key = |row: &sqlx::sqlite::SqliteRow| -> Result<SpanKey, sqlx::Error> {
-                let trace: &str = row.try_get_unchecked(0)?;
-                let trace = trace.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-                Ok(SpanKey::new(trace, span_id_of(row.try_get_unchecked(1)?)?))
+                let (trace_id, span_id): (String, i64) = read_row(row)?;
+                let trace_id = trace_id.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+                Ok(SpanKey::new(trace_id, span_id_of(span_id)?))
             };
             rows.iter().map(key).collect()
         };
@@ -64,21 +64,22 @@ impl Known {
         found.map_err(|error| write_error(&self.config.path, error))
     }
 
-    /// Whether this event, which no span vouches for, is stored. Asked for events that are alike one after
-    /// the other, it says so as often as they are stored.
+    /// Returns true if this event, whose span is not stored, is stored. If it is called for several equal events, one
+    /// after the other, it returns true as often as such an event is stored.
     pub(super) async fn has(&mut self, event: &Converted) -> Result<bool, SinkError> {
-        let stored = match &mut self.alike {
-            Some((alike, stored)) if alike == event => stored,
+        let stored = match &mut self.latest {
+            Some((latest, stored)) if latest == event => stored,
             _ => {
                 let counted =
                     self.count(event).await.map_err(|error| write_error(&self.config.path, error))?;
-                &mut self.alike.insert((event.clone(), counted)).1
+                &mut self.latest.insert((event.clone(), counted)).1
             }
         };
         *stored -= 1;
         Ok(*stored >= 0)
     }
 
+    /// Counts the stored events that are equal to this one.
     async fn count(&mut self, event: &Converted) -> Result<i64, sqlx::Error> {
         let (sql, context, time, attributes) = match event {
             Converted::Log(log) => (LOGS, log.context, log.timestamp, &log.attributes),

@@ -1,9 +1,8 @@
-//! JSON as Python's `json.dumps` writes it: `NaN`, `Infinity` and `-Infinity` stand for floats that JSON
-//! has no form for.
+//! JSON as Python's `json.dumps` writes it: with `NaN`, `Infinity` and `-Infinity`, which JSON itself does not have.
 
 use serde_json::Value as Json;
 
-/// Parses it; those floats become their names as text.
+/// Parses the text. These three floats become strings.
 pub(super) fn parse(text: &str) -> Result<Json, serde_json::Error> {
     serde_json::from_str(text).or_else(|error| match quoted(text) {
         Some(quoted) => serde_json::from_str(&quoted),
@@ -11,7 +10,7 @@ pub(super) fn parse(text: &str) -> Result<Json, serde_json::Error> {
     })
 }
 
-/// The text with such floats in quotes; `None` where there are none.
+/// Returns the text with these floats in quotes, or `None` if there are none.
 fn quoted(text: &str) -> Option<String> {
     const WORDS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
     let mut quoted = String::with_capacity(text.len() + 8);
@@ -24,7 +23,7 @@ fn quoted(text: &str) -> Option<String> {
             continue;
         }
         let taken = if in_string && next == '\\' {
-            // What is escaped ends no string.
+            // An escaped character does not end the string.
             rest.char_indices().nth(2).map_or(rest.len(), |(at, _)| at)
         } else {
             in_string ^= next == '"';

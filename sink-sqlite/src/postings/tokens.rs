@@ -1,11 +1,11 @@
-//! Tokens: a hash per key and value. They are stored, so the hash is part of the file format.
+//! Tokens: a hash per key and value of a span. Tokens are stored, so the hash is part of the file format.
 
 use telemetry_core::{Span, SpanId, Value};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::{PORTION, PORTIONS};
+use super::block::{PORTIONS, SlotSet, portion_of};
 
-/// Where a key comes from: an attribute may be named like a built-in key.
+/// The origin of a key: an attribute may have the name of a built-in key.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub(super) enum Source {
@@ -14,14 +14,14 @@ pub(super) enum Source {
     SpanId = 2,
 }
 
-/// What a block's spans hold.
+/// The tokens of the spans of a block.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
     /// `hash48 << 16 | slot`.
     pub(super) values: Vec<u64>,
-    /// Hash of the key, the number, the slot.
+    /// Per number: the hash of its key, the number, the slot.
     pub(super) numbers: Vec<(u64, f32, u16)>,
-    /// The latest start of each portion.
+    /// The latest start in each portion.
     pub(super) starts: [i64; PORTIONS],
 }
 
@@ -31,7 +31,7 @@ impl Default for Tokens {
     }
 }
 
-/// The 48-bit hash of a key with a value. Numbers that are equal have one hash, whatever their type.
+/// Returns the 48-bit hash of a key with a value. Equal numbers have the same hash, whatever their type.
 pub(super) fn hash(source: Source, key: &str, value: &Value) -> u64 {
     let mut hasher = Xxh3::new();
     hasher.update(&[source as u8]);
@@ -41,7 +41,7 @@ pub(super) fn hash(source: Source, key: &str, value: &Value) -> u64 {
         Value::Null => hasher.update(&[0]),
         Value::Bool(flag) => hasher.update(&[1, u8::from(*flag)]),
         Value::Int(_) | Value::Float(_) => {
-            // + 0.0 makes one zero of both.
+            // Adding 0.0 turns -0.0 into 0.0.
             let number = number(value).unwrap_or_default() + 0.0;
             hasher.update(&[2]);
             hasher.update(&number.to_bits().to_le_bytes());
@@ -54,23 +54,23 @@ pub(super) fn hash(source: Source, key: &str, value: &Value) -> u64 {
     hasher.digest() >> 16
 }
 
-/// The hash of a key alone, for sorted numbers.
+/// Returns the hash of an attribute's key alone, for numbers.
 pub(super) fn key_hash(key: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key.as_bytes())
 }
 
-/// The same of a built-in key.
+/// Returns the hash of a built-in key alone, for numbers.
 pub(super) fn number_hash(source: Source, key: &str) -> u64 {
     key_hash(key) ^ source as u64
 }
 
-/// The hash of a span's own id.
+/// Returns the hash of a span's own id.
 pub(super) fn span_id_hash(id: SpanId) -> u64 {
     hash(Source::SpanId, "", &Value::Int(id.as_u64().cast_signed() >> 1)) ^ (id.as_u64() & 1)
 }
 
-/// A number as a double; integers beyond 2^53 are rounded, and so may share a hash.
-#[expect(clippy::cast_precision_loss, reason = "equal numbers stay equal; the row is rechecked")]
+/// Returns a number as a double. Integers beyond 2^53 are rounded, so different ones may share a hash.
+#[expect(clippy::cast_precision_loss, reason = "equal numbers stay equal, and the row itself is checked")]
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::Int(number) => Some(*number as f64),
@@ -79,14 +79,14 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// A double as a stored number: rounded, which the margin of [`super::lookup`] allows for.
-#[expect(clippy::cast_possible_truncation, reason = "rounding is meant")]
+/// Returns a double as it is stored: rounded. Comparisons include the bound itself to allow for that.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is intended")]
 pub(super) const fn rounded(number: f64) -> f32 {
     number as f32
 }
 
 impl Tokens {
-    /// Adds those of a span; `own_service` is the service of spans without one.
+    /// Adds the tokens of a span. `own_service` is the service of spans that name none.
     pub(super) fn add(&mut self, span: &Span, own_service: &str, slot: u16) {
         let mut push = |hash: u64| self.values.push(hash << 16 | u64::from(slot));
         let text = |text: &str| Value::from(text.to_owned());
@@ -111,8 +111,15 @@ impl Tokens {
                 push_number(key_hash(key), number);
             }
         }
-        let portion = usize::from(slot) / usize::try_from(PORTION).unwrap_or(1) % PORTIONS;
-        self.starts[portion] = self.starts[portion].max(span.start_time.as_nanos());
+        let latest = &mut self.starts[portion_of(slot)];
+        *latest = (*latest).max(span.start_time.as_nanos());
+    }
+
+    /// Adds the spans that have a hash to `slots`.
+    pub(super) fn find(&self, hash: u64, slots: &mut SlotSet) {
+        for token in self.values.iter().filter(|token| *token >> 16 == hash) {
+            slots.insert(u16::try_from(token & 0xffff).unwrap_or(0));
+        }
     }
 }
 

@@ -1,38 +1,36 @@
-//! Two halves of one span become one.
+//! Merges what is stored of an incomplete span with what arrives of it.
 
-use telemetry_core::{Attributes, Span, SpanKind, SpanState, WaitingEnd};
+use telemetry_core::{Attributes, Span, SpanKind, SpanState, SpanStatus, Timestamp, Ttl, WaitingEnd};
 
-/// What becomes of a span whose other half was stored before.
+/// The result of a merge.
 #[derive(Debug, PartialEq)]
-pub(super) enum Joined {
-    /// It is whole.
-    Whole(Span),
-    /// It is still half; this is the latest word.
-    Half(Span),
+pub(super) enum Merged {
+    /// The start and the end are known.
+    Complete(Span),
+    /// The start or the end is still missing. This is the latest version.
+    Incomplete(Span),
 }
 
-/// Whether only the end of the span is known.
+/// Returns true if only the end of the span is known.
 fn lacks_start(span: &Span) -> bool {
     span.state == SpanState::Unfinished && span.end_time.is_some()
 }
 
-/// Joins what is stored of a span with news of it: a start (again), or all that is known of a span
-/// that was given up.
-pub(super) fn join(stored: Span, news: &Span) -> Joined {
-    match (lacks_start(&stored), lacks_start(news)) {
-        (true, false) => Joined::Whole(whole(news.clone(), &stored)),
-        (false, true) => Joined::Whole(whole(stored, news)),
-        (true, true) | (false, false) => Joined::Half(news.clone()),
+/// Merges a stored span with a later signal of it: a start, or all that is known of a span that the assembler gave up.
+pub(super) fn merge_span(stored: Span, later: &Span) -> Merged {
+    match (lacks_start(&stored), lacks_start(later)) {
+        (true, false) => Merged::Complete(with_end_of(later.clone(), &stored)),
+        (false, true) => Merged::Complete(with_end_of(stored, later)),
+        (true, true) | (false, false) => Merged::Incomplete(later.clone()),
     }
 }
 
-/// Joins the start that is stored with an end that comes alone.
-pub(super) fn join_end(stored: Span, end: &WaitingEnd) -> Joined {
+/// Merges a stored start with an end that came without its start. If an end is stored already, the first end stays.
+pub(super) fn merge_end(stored: Span, end: &WaitingEnd) -> Merged {
     if lacks_start(&stored) {
-        // A second end of the same span: the first stays.
-        return Joined::Half(stored);
+        return Merged::Incomplete(stored);
     }
-    Joined::Whole(end_with(
+    Merged::Complete(with_end(
         stored,
         EndHalf {
             end_time: Some(end.end_time),
@@ -45,15 +43,15 @@ pub(super) fn join_end(stored: Span, end: &WaitingEnd) -> Joined {
 }
 
 struct EndHalf {
-    end_time: Option<telemetry_core::Timestamp>,
-    status: Option<telemetry_core::SpanStatus>,
+    end_time: Option<Timestamp>,
+    status: Option<SpanStatus>,
     attributes: Attributes,
-    arrived: telemetry_core::Timestamp,
-    ttl: telemetry_core::Ttl,
+    arrived: Timestamp,
+    ttl: Ttl,
 }
 
-fn whole(start: Span, end: &Span) -> Span {
-    let mut whole = end_with(
+fn with_end_of(start: Span, end: &Span) -> Span {
+    let mut span = with_end(
         start,
         EndHalf {
             end_time: end.end_time,
@@ -63,20 +61,20 @@ fn whole(start: Span, end: &Span) -> Span {
             ttl: end.ttl,
         },
     );
-    if whole.kind == SpanKind::Internal {
-        whole.kind = end.kind;
+    if span.kind == SpanKind::Internal {
+        span.kind = end.kind;
     }
-    whole
+    span
 }
 
-/// The end's attributes win; the span lives as long as its longer-lived half.
-fn end_with(mut span: Span, end: EndHalf) -> Span {
-    let stored_until = span.expires();
+/// Adds the end to a span. The end's attributes replace the start's, and the later expiry counts.
+fn with_end(mut span: Span, end: EndHalf) -> Span {
+    let expires = span.expires();
     span.end_time = end.end_time;
     span.status = end.status;
     span.attributes.merge(end.attributes);
     span.state = SpanState::Ended;
-    if end.arrived.saturating_add(end.ttl.as_duration()) >= stored_until {
+    if end.arrived.saturating_add(end.ttl.as_duration()) >= expires {
         span.arrived = end.arrived;
         span.ttl = end.ttl;
     }
@@ -86,7 +84,7 @@ fn end_with(mut span: Span, end: EndHalf) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use telemetry_core::{SpanId, SpanKey, SpanStatus, Timestamp, TraceId, Ttl, attrs};
+    use telemetry_core::{SpanId, SpanKey, TraceId, attrs};
 
     fn key() -> SpanKey {
         SpanKey::new(TraceId::from_u128(1).unwrap(), SpanId::from_u64(2).unwrap())
@@ -109,7 +107,7 @@ mod tests {
         }
     }
 
-    fn whole_span() -> Span {
+    fn complete_span() -> Span {
         Span {
             end_time: Some(Timestamp::from_nanos(30)),
             status: Some(SpanStatus::Error),
@@ -121,9 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn a_start_and_an_end_are_whole_in_either_order() {
-        assert_eq!(join(started(), &ended_alone()), Joined::Whole(whole_span()));
-        assert_eq!(join(ended_alone(), &started()), Joined::Whole(whole_span()));
+    fn a_start_and_an_end_are_complete_in_either_order() {
+        assert_eq!(merge_span(started(), &ended_alone()), Merged::Complete(complete_span()));
+        assert_eq!(merge_span(ended_alone(), &started()), Merged::Complete(complete_span()));
         let end = WaitingEnd {
             key: key(),
             end_time: Timestamp::from_nanos(30),
@@ -132,13 +130,13 @@ mod tests {
             arrived: Timestamp::from_nanos(30),
             ttl: Ttl::default(),
         };
-        assert_eq!(join_end(started(), &end), Joined::Whole(whole_span()));
-        assert_eq!(join_end(ended_alone(), &end), Joined::Half(ended_alone()));
+        assert_eq!(merge_end(started(), &end), Merged::Complete(complete_span()));
+        assert_eq!(merge_end(ended_alone(), &end), Merged::Incomplete(ended_alone()));
     }
 
     #[test]
     fn a_second_start_replaces_the_first() {
         let again = Span { attributes: attrs! { "a" => 9 }, ..started() };
-        assert_eq!(join(started(), &again), Joined::Half(again.clone()));
+        assert_eq!(merge_span(started(), &again), Merged::Incomplete(again.clone()));
     }
 }
