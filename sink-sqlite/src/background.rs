@@ -61,7 +61,7 @@ pub(crate) async fn seal_blocks(writer: Weak<Mutex<Writer>>, config: Arc<Config>
     loop {
         let started = Instant::now();
         match seal_one(&writer, &config, &service_name).await {
-            // Half of the time belongs to others.
+            // At most half of the time.
             Ok(true) => tokio::time::sleep(started.elapsed()).await,
             Ok(false) => return,
             Err(error) => {

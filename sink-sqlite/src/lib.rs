@@ -10,7 +10,7 @@
 //!
 //! One connection writes. It stores each batch in one transaction together with the batch's number, so that a batch
 //! that comes again is not stored twice. Readers and the writer never wait for one another. Finished spans are only
-//! ever appended. A span whose start or end is missing lies in a table of its own until the other half arrives. The
+//! ever appended. A span whose start or end is missing is in a table of its own until both are known. The
 //! tables are in `schema/v1.sql`. The views `traces`, `spans` and `span_events` have the reference's columns and are
 //! an interface: see `docs/sql-cookbook.md`.
 

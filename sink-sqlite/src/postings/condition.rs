@@ -72,7 +72,7 @@ impl Condition {
         }
         for wanted in &self.keys {
             for (_, number, slot) in tokens.numbers.iter().filter(|(key, ..)| key == wanted) {
-                if self.may_hold(*number) {
+                if self.may_match(*number) {
                     slots.insert(*slot);
                 }
             }
@@ -82,13 +82,13 @@ impl Condition {
     /// Adds the spans that a row of `number` has for a key.
     pub(super) fn find_in_numbers(&self, data: &[u8], key: u64, slots: &mut SlotSet) {
         each_number(data, key, |number, slot| {
-            if self.may_hold(number) {
+            if self.may_match(number) {
                 slots.insert(slot);
             }
         });
     }
 
-    /// Returns true if a row of `number_range` has a key with numbers for which the condition may hold.
+    /// Returns true if a row of `number_range` has a key with numbers that the condition may match.
     pub(super) fn may_be_in(&self, ranges: &[u8], key: u64) -> bool {
         ranges_of(ranges, key).any(|(least, largest)| match self.op {
             FilterOp::Gt => largest >= self.bound,
@@ -99,7 +99,7 @@ impl Condition {
     }
 
     /// Returns true if the number is beyond the bound, or so near that rounding may hide it.
-    fn may_hold(&self, number: f32) -> bool {
+    fn may_match(&self, number: f32) -> bool {
         match self.op {
             FilterOp::Gt => number >= self.bound,
             FilterOp::Lt => number <= self.bound,

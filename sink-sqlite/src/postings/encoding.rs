@@ -23,7 +23,7 @@ pub(super) const fn number_shard(key: u64) -> u64 {
     key >> (64 - SHARD_BITS)
 }
 
-/// Returns the 16 bits that tell the hashes of one shard apart.
+/// Returns the 16 bits that distinguish the hashes of one shard.
 fn fingerprint(hash: u64) -> u16 {
     u16::try_from((hash >> (48 - SHARD_BITS - 16)) & 0xffff).unwrap_or(0)
 }

@@ -13,7 +13,7 @@ use super::unsealed::UnsealedBlocks;
 use crate::bulk_statement::json_list;
 use crate::rows::{read_row, span_id_bits};
 
-/// Returns the spans of some blocks for which all conditions may hold. Leaves out blocks that have none.
+/// Returns the spans of some blocks which all conditions may match. Leaves out blocks that have none.
 pub(crate) async fn candidates(
     db: &mut SqliteConnection,
     unsealed: &UnsealedBlocks,
@@ -64,7 +64,7 @@ async fn seal_of(db: &mut SqliteConnection, block: i64) -> Result<Seal, sqlx::Er
     Ok(seal.map_or(Seal::None, Seal::from_code))
 }
 
-/// Returns the spans of sealed blocks for which a condition may hold.
+/// Returns the spans of sealed blocks which a condition may match.
 async fn find(
     db: &mut SqliteConnection,
     blocks: &[i64],

@@ -63,7 +63,7 @@ impl UnsealedBlocks {
         }
     }
 
-    /// Returns the spans of a block for which all conditions may hold, if the block is here.
+    /// Returns the spans of a block which all conditions may match, if the block is here.
     pub(super) fn candidates(&self, block: Block, conditions: &[Condition]) -> Option<Candidates> {
         let blocks = self.lock();
         let tokens = blocks.get(&block.id)?;

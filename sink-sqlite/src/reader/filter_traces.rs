@@ -1,4 +1,4 @@
-//! Finds the traces that have a span on which all filters hold.
+//! Finds the traces that have a span which all filters match.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::LazyLock;

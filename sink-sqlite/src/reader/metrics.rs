@@ -30,7 +30,7 @@ const POINTS_PER_STATEMENT: u64 = 32;
 /// Steps after which the query decides whether statements per step are worth it.
 const TRIAL_STEPS: u64 = 8;
 
-/// Labels and unit, which tell the series of an answer apart.
+/// Labels and unit, which distinguish the series of an answer.
 type SeriesKey = (Vec<(String, String)>, String);
 /// The fold of each step, by the step's timestamp in seconds.
 type Folds = BTreeMap<i64, Fold>;
@@ -123,9 +123,7 @@ impl Session {
         let (mut steps, mut points) = (0, 0);
         let mut next = self.first_since(series, query.start.as_nanos(), query).await?;
         while let Some(first) = next {
-            let is_worth_it =
-                matches!(statement, FoldStatement::Latest) || points >= steps * POINTS_PER_STATEMENT;
-            if steps == TRIAL_STEPS && !is_worth_it {
+            if steps == TRIAL_STEPS && points < steps * POINTS_PER_STATEMENT {
                 let since = Timestamp::from_nanos(first);
                 return self
                     .each_point(series, since, query, |sample, arrival| {
@@ -144,7 +142,11 @@ impl Session {
                 .map_err(query_error)?;
             let fold = row.as_ref().map(|row| statement.read(row)).transpose().map_err(query_error)?;
             if let Some(fold) = fold.flatten() {
-                points += fold.count;
+                points += match statement {
+                    FoldStatement::Totals | FoldStatement::Extremes => fold.count,
+                    // Reads one point, however many the step has: always worth a statement.
+                    FoldStatement::Latest => TRIAL_STEPS * POINTS_PER_STATEMENT,
+                };
                 add(folds, step_of(query, Timestamp::from_nanos(first)), fold);
             }
             steps += 1;
@@ -221,15 +223,24 @@ impl Session {
     }
 }
 
+/// The end of a statement that reads the points of a series between two times, those that have not expired.
+macro_rules! from_points {
+    ($order:literal) => {
+        concat!(
+            "FROM metric_point p LEFT JOIN trace t ON t.id = p.trace \
+             WHERE p.series = ?1 AND p.time BETWEEN ?2 AND ?3 AND coalesce(t.expires, p.expires) > ?4 ",
+            $order
+        )
+    };
+}
+
 selected_columns! {
     /// What most aggregations need of the points of a step.
     struct Totals {
         count: i64 = "count(*)",
         sum: f64 = "total(p.value)",
     }
-    const OF_STEP =
-        "FROM metric_point p LEFT JOIN trace t ON t.id = p.trace \
-         WHERE p.series = ?1 AND p.time BETWEEN ?2 AND ?3 AND coalesce(t.expires, p.expires) > ?4";
+    const OF_STEP = from_points!("");
 }
 
 selected_columns! {
@@ -241,9 +252,7 @@ selected_columns! {
         min: Option<f64> = "CAST(min(p.value) AS REAL)",
         max: Option<f64> = "CAST(max(p.value) AS REAL)",
     }
-    const OF_STEP =
-        "FROM metric_point p LEFT JOIN trace t ON t.id = p.trace \
-         WHERE p.series = ?1 AND p.time BETWEEN ?2 AND ?3 AND coalesce(t.expires, p.expires) > ?4";
+    const OF_STEP = from_points!("");
 }
 
 selected_columns! {
@@ -253,14 +262,9 @@ selected_columns! {
         arrival: i64 = "p.id",
         value: f64 = "CAST(p.value AS REAL)",
     }
-    const OF_SERIES =
-        "FROM metric_point p LEFT JOIN trace t ON t.id = p.trace \
-         WHERE p.series = ?1 AND p.time BETWEEN ?2 AND ?3 AND coalesce(t.expires, p.expires) > ?4";
+    const OF_SERIES = from_points!("");
     /// The latest point of a step. SQLite finds it from the end, whatever lies before it.
-    const LATEST =
-        "FROM metric_point p LEFT JOIN trace t ON t.id = p.trace \
-         WHERE p.series = ?1 AND p.time BETWEEN ?2 AND ?3 AND coalesce(t.expires, p.expires) > ?4 \
-         ORDER BY p.time DESC, p.id DESC LIMIT 1";
+    const LATEST = from_points!("ORDER BY p.time DESC, p.id DESC LIMIT 1");
 }
 
 /// How SQLite folds the points of a step.
@@ -290,17 +294,17 @@ impl FoldStatement {
 
     /// Reads the fold. Returns `None` for a step without points.
     fn read(self, row: &SqliteRow) -> Result<Option<Fold>, sqlx::Error> {
-        let none = Fold::of(Sample { time: Timestamp::from_nanos(0), value: 0.0 }, 0);
+        let empty = Fold::of(Sample { time: Timestamp::from_nanos(0), value: 0.0 }, 0);
         let fold = match self {
             Self::Totals => {
                 let Totals { count, sum } = read_row(row)?;
-                Fold { count: count.cast_unsigned(), sum, ..none }
+                Fold { count: count.cast_unsigned(), sum, ..empty }
             }
             Self::Extremes => {
                 let Extremes { count, min: Some(min), max: Some(max) } = read_row(row)? else {
                     return Ok(None);
                 };
-                Fold { count: count.cast_unsigned(), min, max, ..none }
+                Fold { count: count.cast_unsigned(), min, max, ..empty }
             }
             Self::Latest => {
                 let NumberRow { time, arrival, value } = read_row(row)?;

@@ -118,7 +118,7 @@ fn pool(config: &Config) -> SqlitePool {
         .connect_lazy_with(connect::options(config, Role::Reader))
 }
 
-/// SQLite asks whether to go on after so many instructions of its virtual machine: several times per millisecond.
+/// Instructions of SQLite's virtual machine after which it checks for a cancellation: several times per millisecond.
 const INSTRUCTIONS: i32 = 5_000;
 
 /// Cancels the statements of a connection when it is dropped: the client has gone, or the query took too long.

@@ -26,7 +26,7 @@ const PAGE: usize = 1_000;
 /// Bytes in memory per page, with the same exception.
 const PAGE_BYTES: usize = 512 << 10;
 
-/// Returns a statement that selects finished and incomplete spans with their state, where `condition` holds. `?2` is
+/// Returns a statement that selects finished and incomplete spans with their state, for which `condition` is true. `?2` is
 /// the state of finished spans.
 fn select_where(condition: &str) -> String {
     let columns = select_list::<SpanColumns<'_>>("s");

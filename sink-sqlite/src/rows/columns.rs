@@ -255,7 +255,7 @@ macro_rules! table_columns {
 pub(crate) use table_columns;
 
 /// Defines a row type by the expressions of a `SELECT`, and the statements that return such rows: each constant is the
-/// `SELECT` with these expressions, followed by the text that the constant is given.
+/// `SELECT` with these expressions, followed by the text of the constant.
 macro_rules! selected_columns {
     ($(#[$meta:meta])* $vis:vis struct $name:ident<$lifetime:lifetime> { $($fields:tt)* } $($statements:tt)*) => {
         $crate::rows::selected_columns!(
@@ -288,7 +288,7 @@ macro_rules! selected_columns {
         );
     };
     (@statements [$($generics:tt)*] $vis:vis $name:ident $list:expr;
-        $($(#[$meta:meta])* const $statement:ident = $rest:literal;)+) => {
+        $($(#[$meta:meta])* const $statement:ident = $rest:expr;)+) => {
         impl $($generics)* $name $($generics)* {
             $($(#[$meta])* $vis const $statement: &'static str = concat!("SELECT ", $list, " ", $rest);)+
         }

@@ -7,11 +7,10 @@ use telemetry_core::{EventContext, LogBody, LogRecord, MetricPoint, MetricValue,
 use super::columns::table_columns;
 use super::services::Services;
 use super::values::{
-    StoredWord as _, arrival, attributes_of, lag, span_id_bits, span_id_of, trace_id_of, ttl_of, ttl_seconds,
-    word,
+    StoredWord, arrival, attributes_of, lag, span_id_bits, span_id_of, trace_id_of, ttl_of, ttl_seconds, word,
 };
 
-/// Returns what an event belongs to, from the columns that say so.
+/// Returns what an event belongs to, from the columns of its trace and span.
 fn event_context(trace_id: Option<&[u8]>, span_id: Option<i64>) -> Result<EventContext, sqlx::Error> {
     let trace_id = trace_id.map(trace_id_of).transpose()?;
     let span_id = span_id.map(span_id_of).transpose()?;
@@ -23,7 +22,7 @@ fn event_context(trace_id: Option<&[u8]>, span_id: Option<i64>) -> Result<EventC
 }
 
 table_columns! {
-    /// The columns of `log_row` that hold the log itself.
+    /// The columns of `log_row` that contain the log itself.
     pub(crate) struct LogColumns<'r> {
         span_id: Option<i64>,
         time: i64,
@@ -79,7 +78,7 @@ impl<'r> LogColumns<'r> {
 }
 
 table_columns! {
-    /// The columns of `metric_series` that tell series apart.
+    /// The columns of `metric_series` that distinguish series.
     pub(crate) struct SeriesColumns<'r> {
         name: Cow<'r, str>,
         unit: Cow<'r, str>,
@@ -90,7 +89,7 @@ table_columns! {
 }
 
 table_columns! {
-    /// The columns of `metric_point` that hold the point itself.
+    /// The columns of `metric_point` that contain the point itself.
     pub(crate) struct PointColumns {
         time: i64,
         value: MetricValue,
@@ -105,7 +104,7 @@ impl<'r> SeriesColumns<'r> {
         Self {
             name: Cow::Borrowed(&point.name),
             unit: Cow::Borrowed(&point.unit),
-            kind: point.kind.map(|kind| kind.code()),
+            kind: point.kind.map(StoredWord::code),
             labels: point.attributes.to_json().into(),
             service,
         }

@@ -8,7 +8,7 @@ use telemetry_core::{Span, SpanKey, SpanState, Text, Timestamp, TraceId, Waiting
 use super::columns::table_columns;
 use super::services::Services;
 use super::values::{
-    StoredWord as _, arrival, attributes_of, lag, span_id_bits, span_id_of, trace_id_of, ttl_of, ttl_seconds,
+    StoredWord, arrival, attributes_of, lag, span_id_bits, span_id_of, trace_id_of, ttl_of, ttl_seconds,
     unreadable, word,
 };
 
@@ -41,7 +41,7 @@ impl<'r> SpanColumns<'r> {
             service,
             start_time: span.start_time.as_nanos(),
             end_time: span.end_time.map(Timestamp::as_nanos),
-            status: span.status.map(|status| status.code()),
+            status: span.status.map(StoredWord::code),
             attributes: span.attributes.to_json().into(),
             lag: lag(span.arrived, span.start_time),
             ttl: ttl_seconds(span.ttl),

@@ -83,7 +83,7 @@ pub(super) fn unreadable(what: impl Into<Box<dyn std::error::Error + Send + Sync
 mod tests {
     use super::*;
 
-    /// A change here would give stored data another meaning: it needs a new schema version.
+    /// A change here would change the meaning of stored data: it needs a new schema version.
     #[test]
     fn the_order_of_the_words_is_part_of_the_file_format() {
         fn words<T: StoredWord + ToString>() -> Vec<String> {

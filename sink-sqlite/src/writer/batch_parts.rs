@@ -38,8 +38,8 @@ pub(super) struct TraceChange<'a> {
     pub(super) arrived: i64,
     /// The earliest span without a parent.
     pub(super) root: Option<Root<'a>>,
-    /// True if start, end and root must be found again from all spans: what an earlier signal said of a span is no
-    /// longer true.
+    /// True if a later signal of the part replaced an earlier one of the same span. Start, end and root must then be
+    /// found again from all spans.
     pub(super) recompute: bool,
 }
 
@@ -166,7 +166,7 @@ impl<'a> BatchPart<'a> {
         self.open.push((trace, span));
     }
 
-    /// Removes what an earlier signal of this part said of the span.
+    /// Removes an earlier signal of this part that is about the same span.
     fn remove_open(&mut self, trace: usize, span: &Span) {
         if self.open_indexes.is_empty() {
             return;

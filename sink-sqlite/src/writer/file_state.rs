@@ -125,7 +125,7 @@ impl FileState {
         }
     }
 
-    /// Gives each of these services a number, if it has none yet.
+    /// Assigns a number to each of these services that has none yet.
     pub(super) async fn number_services(
         &mut self,
         db: &mut SqliteConnection,

@@ -67,14 +67,15 @@ impl FinishedSpans {
         }
         let first = state.next_span;
         state.next_span += i64::try_from(spans.len()).unwrap_or(i64::MAX);
-        let rows: Vec<SpanRow<'_>> = (first..)
-            .zip(spans)
-            .map(|(id, (trace, span))| {
-                let service = state.service(span.service_name.as_ref());
-                SpanRow { id, trace: *trace, span: SpanColumns::of(span, service) }
-            })
-            .collect();
-        let stored = self.append.execute(&mut *db, rows.into_iter()).await?;
+        let mut next = first;
+        // Lazily: the attributes of all spans as JSON may take as much memory as the spans.
+        let rows = spans.iter().map(|(trace, span)| {
+            let id = next;
+            next += 1;
+            let service = state.service(span.service_name.as_ref());
+            SpanRow { id, trace: *trace, span: SpanColumns::of(span, service) }
+        });
+        let stored = self.append.execute(&mut *db, rows).await?;
         if stored < spans.len() as u64 {
             // A span that was there before has changed nothing, but the row of its trace was changed for it.
             for (trace, _) in spans {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
-use telemetry_core::{Recovered, Span, SpanState, Timestamp, WaitingEnd};
+use telemetry_core::{Recovered, Span, SpanState, Timestamp, TraceId, WaitingEnd};
 
 use super::batch_parts::{BatchPart, changes_trace};
 use super::file_state::FileState;
@@ -164,18 +164,14 @@ async fn replace(
     static REPLACE: LazyLock<BulkStatement> =
         LazyLock::new(|| BulkStatement::new::<OpenRow<'_>>("REPLACE INTO span_open", ""));
     let submitted: Vec<Option<[u8; 16]>> =
-        spans.iter().map(|(_, span)| span.submitted_trace_id.map(|id| id.to_bytes())).collect();
-    let rows: Vec<OpenRow<'_>> = spans
-        .iter()
-        .zip(&submitted)
-        .map(|((trace, span), submitted)| OpenRow {
-            trace: *trace,
-            span: SpanColumns::of(span, state.service(span.service_name.as_ref())),
-            state: span.state.code(),
-            submitted: submitted.as_ref().map(<[u8; 16]>::as_slice),
-        })
-        .collect();
-    REPLACE.execute(db, rows.into_iter()).await?;
+        spans.iter().map(|(_, span)| span.submitted_trace_id.map(TraceId::to_bytes)).collect();
+    let rows = spans.iter().zip(&submitted).map(|((trace, span), submitted)| OpenRow {
+        trace: *trace,
+        span: SpanColumns::of(span, state.service(span.service_name.as_ref())),
+        state: span.state.code(),
+        submitted: submitted.as_ref().map(<[u8; 16]>::as_slice),
+    });
+    REPLACE.execute(db, rows).await?;
     for (trace, span) in spans {
         state.open.insert(open_key(*trace, span));
     }

@@ -16,7 +16,8 @@ fn lacks_start(span: &Span) -> bool {
     span.state == SpanState::Unfinished && span.end_time.is_some()
 }
 
-/// Merges a stored span with a later signal of it: a start, or all that is known of a span that the assembler gave up.
+/// Merges a stored span with a later signal of it: a start, or all that is known of a span when the
+/// assembler stops waiting for the rest.
 pub(super) fn merge_span(stored: Span, later: &Span) -> Merged {
     match (lacks_start(&stored), lacks_start(later)) {
         (true, false) => Merged::Complete(with_end_of(later.clone(), &stored)),

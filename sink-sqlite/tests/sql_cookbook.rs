@@ -1,4 +1,4 @@
-//! Every query of `docs/sql-cookbook.md` answers, in the `sqlite3` program, what the page says.
+//! Every query of `docs/sql-cookbook.md` returns, in the `sqlite3` program, the answer that the page shows.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -12,7 +12,7 @@ use telemetry_core::{
 };
 use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 
-/// A span from and to so many milliseconds after noon of 2026-03-01.
+/// Returns a span between two times, in milliseconds after noon of 2026-03-01.
 fn span(
     ids: (u128, u64, Option<u64>),
     name: &'static str,
@@ -44,7 +44,7 @@ fn tokens(at: i64, model: &'static str, prompt: i64, completion: i64) -> [Signal
     })
 }
 
-/// Three turns of an agent in two sessions; the last still runs.
+/// Returns three turns of an agent in two sessions. The last turn still runs.
 fn sample() -> Vec<Signal> {
     const HOUR: i64 = 3_600_000;
     let mut failed = span((10, 3, Some(1)), "tool search", 1_500, 1_700, attrs! {});
@@ -75,19 +75,19 @@ fn sample() -> Vec<Signal> {
     all
 }
 
-/// The page's queries, each with the answer beneath it.
-fn recipes(page: &str) -> Vec<(&str, &str)> {
-    let mut recipes = Vec::new();
+/// Returns the queries of the page, each with the answer below it.
+fn queries(page: &str) -> Vec<(&str, &str)> {
+    let mut queries = Vec::new();
     let mut rest = page;
     while let Some((_, after)) = rest.split_once("```sql\n") {
         let (sql, after) = after.split_once("```").unwrap();
-        let (between, after) = after.split_once("```text\n").expect("an answer beneath each query");
-        assert!(!between.contains("```sql"), "no answer beneath {sql}");
+        let (between, after) = after.split_once("```text\n").expect("an answer below each query");
+        assert!(!between.contains("```sql"), "no answer below {sql}");
         let (answer, after) = after.split_once("```").unwrap();
-        recipes.push((sql, answer));
+        queries.push((sql, answer));
         rest = after;
     }
-    recipes
+    queries
 }
 
 fn sqlite3(database: &Path, sql: &str) -> String {
@@ -100,16 +100,16 @@ fn sqlite3(database: &Path, sql: &str) -> String {
 }
 
 #[test]
-fn every_recipe_answers_what_the_page_says() {
+fn every_query_returns_the_answer_on_the_page() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sql-cookbook.md");
     let text = std::fs::read_to_string(&page).unwrap();
-    let recipes = recipes(&text);
-    assert!(recipes.len() >= 6, "{} recipes", recipes.len());
+    let queries = queries(&text);
+    assert!(queries.len() >= 6, "{} queries", queries.len());
     let database = Database::new();
     block_on(async {
         let mut driver = Driver::new(database.build().await.unwrap());
         driver.write(sample()).await.unwrap();
-        for (sql, answer) in recipes {
+        for (sql, answer) in queries {
             let found = sqlite3(&database.path(), sql);
             assert_eq!(found, answer, "{sql}\n{found}");
         }

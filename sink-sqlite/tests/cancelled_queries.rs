@@ -1,4 +1,4 @@
-//! A query that nobody waits for any more costs nothing more.
+//! A query that nobody waits for ends at once.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -15,13 +15,14 @@ use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 
 const TRACES: u64 = 30_000;
 
-/// Traces of which no root is known: to order by it, every one must be looked at before the first is answered.
+/// Returns a trace without a known root. An order by the root must read all such traces before the first answer.
 fn rootless(number: u64) -> Signal {
     let parent = Some(signals::span_id(number + 1_000_000));
     let span = Span { parent_span_id: parent, ..signals::span(u128::from(number), number, 0, 1) };
     Signal::SpanEnded(Arc::new(span))
 }
 
+/// Returns a query that takes long.
 fn long_query() -> TraceQuery {
     let columns = [OrderColumn::ServiceName, OrderColumn::RootSpanId];
     let order = columns.map(|column| Order { column, descending: true }).to_vec();
@@ -32,7 +33,7 @@ fn long_query() -> TraceQuery {
 fn a_query_that_is_dropped_or_late_frees_its_connection_at_once() {
     block_on(async {
         let database = Database::new();
-        // One connection: whoever asks next needs the one of the query before.
+        // One connection: the next query needs the connection of the one before.
         let mut config = Config { readers: 1, ..Config::at(database.path()) };
         let mut driver = Driver::new(sink_sqlite::open(config.clone(), "test").await.unwrap());
         let numbers: Vec<u64> = (1..=TRACES).collect();
@@ -55,7 +56,7 @@ fn a_query_that_is_dropped_or_late_frees_its_connection_at_once() {
         assert!(store.get_trace(signals::trace_id(7)).await.unwrap().is_some());
         assert!(
             started.elapsed() < took / 4,
-            "waited {:?} of {took:?} for a query nobody wants",
+            "waited {:?} of {took:?} for a dropped query",
             started.elapsed()
         );
 

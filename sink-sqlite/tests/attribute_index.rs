@@ -1,4 +1,4 @@
-//! The attribute index over full blocks, the block being filled, and a restart in between.
+//! The attribute index: full blocks, the block that is being filled, and a restart in between.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -11,12 +11,12 @@ use telemetry_core::{RunId, Signal, Span, SpanStatus, TraceStore, Value, attrs};
 use telemetry_testkit::store_kit::collect;
 use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 
-/// Two full blocks and a bit.
+/// Four full blocks and a part of the next.
 const SPANS: u64 = 40_000;
-/// Spans of a trace.
+/// Spans per trace.
 const TRACE: u64 = 4;
 
-/// Spans do not arrive in the order of their starts.
+/// Returns the start of a span. Spans do not arrive in the order of their starts.
 fn start(number: u64) -> i64 {
     i64::try_from(number ^ 0x2d5).unwrap()
 }
@@ -36,6 +36,7 @@ fn span(number: u64) -> Span {
     Span { attributes, service_name, ..signals::span(u128::from(number / TRACE + 1), number + 1, time, end) }
 }
 
+/// Returns the number of traces that match.
 async fn found(store: &dyn TraceStore, filters: &[(&str, FilterOp, Value)]) -> usize {
     let filter = |(key, op, value): &(&str, FilterOp, Value)| Filter {
         key: (*key).into(),
@@ -47,7 +48,7 @@ async fn found(store: &dyn TraceStore, filters: &[(&str, FilterOp, Value)]) -> u
     collect(store.query_traces(query)).await.unwrap().len()
 }
 
-/// The ids of the newest `limit` traces after the first `offset`.
+/// Returns the ids of the newest `limit` traces after the first `offset`.
 async fn newest(store: &dyn TraceStore, key: &str, value: Value, limit: u64, offset: u64) -> Vec<u128> {
     let filters = vec![Filter { key: key.into(), op: FilterOp::Eq, value }];
     let query = TraceQuery { filters, limit: Some(limit), offset, ..TraceQuery::default() };
@@ -55,10 +56,10 @@ async fn newest(store: &dyn TraceStore, key: &str, value: Value, limit: u64, off
     traces.iter().map(|trace| trace.trace_id.as_u128()).collect()
 }
 
-/// What [`newest`] must give, among the spans for which `is_asked`.
-fn expected(is_asked: impl Fn(u64) -> bool, limit: usize, offset: usize) -> Vec<u128> {
+/// Returns what [`newest`] must return, if the spans for which `matches` returns true match.
+fn expected(matches: impl Fn(u64) -> bool, limit: usize, offset: usize) -> Vec<u128> {
     let mut traces: Vec<(i64, u128)> = (0..SPANS / TRACE)
-        .filter(|trace| (trace * TRACE..(trace + 1) * TRACE).any(&is_asked))
+        .filter(|trace| (trace * TRACE..(trace + 1) * TRACE).any(&matches))
         .map(|trace| ((trace * TRACE..(trace + 1) * TRACE).map(start).min().unwrap(), u128::from(trace + 1)))
         .collect();
     traces.sort_unstable_by(|left, right| right.cmp(left));
@@ -66,7 +67,7 @@ fn expected(is_asked: impl Fn(u64) -> bool, limit: usize, offset: usize) -> Vec<
 }
 
 #[test]
-fn sealed_blocks_and_the_one_being_filled_are_one_store() {
+fn queries_find_spans_of_sealed_blocks_and_of_the_block_being_filled() {
     use FilterOp::{Eq, Gt, Lt, Ne};
     block_on(async {
         let database = Database::new();
@@ -86,8 +87,8 @@ fn sealed_blocks_and_the_one_being_filled_are_one_store() {
         assert_eq!(ask(&[("session", Eq, "session-100".into())]).await, 2, "8 spans, 2 traces");
         assert_eq!(ask(&[("session", Eq, "session-4999".into())]).await, 2, "in the block being filled");
         assert_eq!(ask(&[("session", Eq, "nowhere".into())]).await, 0);
-        assert_eq!(ask(&[("tokens", Eq, 7.0.into())]).await, 1, "7 is 7.0");
-        assert_eq!(ask(&[("tokens", Eq, "7".into())]).await, 0, "but not text");
+        assert_eq!(ask(&[("tokens", Eq, 7.0.into())]).await, 1, "7 equals 7.0");
+        assert_eq!(ask(&[("tokens", Eq, "7".into())]).await, 0, "a number does not equal text");
         assert_eq!(ask(&[("tokens", Lt, 8.into())]).await, 2);
         assert_eq!(ask(&[("tokens", Gt, (SPANS - 5).into())]).await, 1);
         assert_eq!(ask(&[("share", Gt, 4_999.0.into()), ("share", Lt, 4_999.5.into())]).await, 1);
@@ -97,13 +98,13 @@ fn sealed_blocks_and_the_one_being_filled_are_one_store() {
             "on one span"
         );
         assert_eq!(ask(&[("a\"b.[0]", Eq, true.into()), ("session", Eq, "session-0".into())]).await, 2);
-        assert_eq!(ask(&[("model", Eq, "llama".into())]).await as u64, SPANS / TRACE, "dense");
+        assert_eq!(ask(&[("model", Eq, "llama".into())]).await as u64, SPANS / TRACE, "stored as bitmaps");
         assert_eq!(
             ask(&[("name", Eq, "own".into())]).await,
             40,
-            "an own attribute comes before the built-in key"
+            "an attribute comes before the built-in key of the same name"
         );
-        assert_eq!(ask(&[("name", Eq, "span".into())]).await, 0, "which it hides");
+        assert_eq!(ask(&[("name", Eq, "span".into())]).await, 0, "the attribute hides the built-in key");
         assert_eq!(ask(&[("status", Eq, SpanStatus::Ok.as_str().into()), ("tokens", Lt, 4.into())]).await, 1);
         assert_eq!(ask(&[("span_id", Eq, "0000000000000064".into())]).await, 1);
         assert_eq!(ask(&[("duration_ms", Gt, 4.into()), ("tokens", Eq, 9.into())]).await, 1);

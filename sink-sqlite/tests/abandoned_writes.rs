@@ -1,4 +1,4 @@
-//! A write whose outcome nobody learnt, tried again, stores nothing twice.
+//! A write that is abandoned and tried again stores nothing twice.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -10,7 +10,7 @@ use support::Database;
 use telemetry_core::{EventContext, Signal, SinkError, Written, attrs};
 use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 
-/// What one batch brings: a whole span, a half one, a log and a measurement.
+/// One batch: a complete span, an incomplete one, an end that waits, a log and a metric point.
 fn batch(number: u64) -> Vec<Signal> {
     let trace = u128::from(number);
     vec![
@@ -30,7 +30,7 @@ fn count(database: &Database, sql: &str) -> u64 {
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// Polls a write so often; whether it ended meanwhile.
+/// Polls a write up to `times` times. Returns true if it ended.
 async fn poll(write: impl Future<Output = Result<Written, SinkError>>, times: usize) -> bool {
     let mut write = pin!(write);
     for _ in 0..times {
@@ -43,8 +43,7 @@ async fn poll(write: impl Future<Output = Result<Written, SinkError>>, times: us
     false
 }
 
-/// Writes are abandoned at moments that lie close together: in the middle of a transaction, and between its
-/// commit and the answer.
+/// Abandons writes after more and more polls: in the middle of a transaction, and between its commit and the answer.
 #[test]
 fn a_write_abandoned_at_any_moment_and_tried_again_is_stored_once() {
     block_on(async {
@@ -56,7 +55,7 @@ fn a_write_abandoned_at_any_moment_and_tried_again_is_stored_once() {
             assert!(batches < 5_000, "{abandoned} abandoned, {committed} of them after the commit");
             batches += 1;
             if poll(driver.write(batch(batches)), polls).await {
-                // It ended in time: from the start again.
+                // It ended in time: start again with one poll.
                 polls = 1;
                 continue;
             }

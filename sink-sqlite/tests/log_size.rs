@@ -1,4 +1,4 @@
-//! The write-ahead log is bounded, also where writes follow one another without a pause.
+//! The write-ahead log stays below a limit, also while writes follow one another without a pause.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -9,16 +9,16 @@ use support::Database;
 use telemetry_core::{Signal, Span, attrs};
 use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 
-/// Bytes that a span holds, and how many of them a batch has.
+/// Bytes of a span, and spans of a batch.
 const SPAN: usize = 64 << 10;
 const BATCH: u64 = 16;
-/// Batches: three times as many bytes as the log may have.
+/// Batches: together more than twice as many bytes as the log may have.
 const BATCHES: u64 = 256;
-/// The log's bound, and room for what is written while it is copied.
-const BOUND: u64 = (64 + 32) << 20;
+/// The largest size of the log, and room for what is written while it is copied.
+const LARGEST: u64 = (64 + 32) << 20;
 
 #[test]
-fn the_log_is_bounded_under_writing_without_a_pause() {
+fn the_log_stays_below_its_limit_while_writes_never_pause() {
     block_on(async {
         let database = Database::new();
         let log = database.0.path().join("trace_store.db-wal");
@@ -34,8 +34,8 @@ fn the_log_is_bounded_under_writing_without_a_pause() {
             largest = largest.max(std::fs::metadata(&log).unwrap().len());
         }
         let written = std::fs::metadata(database.path()).unwrap().len();
-        assert!(written > 2 * BOUND, "{written} bytes in the file: the log has been copied and started over");
-        assert!(largest < BOUND, "the log had {largest} bytes");
+        assert!(written > 2 * LARGEST, "{written} bytes in the file: too few to fill the log twice");
+        assert!(largest < LARGEST, "the log had {largest} bytes");
         driver.shutdown().await.unwrap();
     });
 }
