@@ -1,11 +1,11 @@
-//! Options of the sink.
+//! The options of the sink.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use telemetry_core::{Key, KeyKind, OptionError, Options};
 
-/// The options it takes.
+/// The options of the sink.
 pub(crate) const KEYS: &[Key] = &[
     Key {
         name: "path",
@@ -19,66 +19,66 @@ pub(crate) const KEYS: &[Key] = &[
         kind: KeyKind::Choice(&["normal", "full"]),
         flat: None,
         default: Some("normal"),
-        help: "`full` survives a power loss after every commit, at a cost; `normal` survives every crash of the program",
+        help: "what a commit survives: `full` a power loss, at a cost; `normal` every crash of the program",
     },
     Key {
         name: "readers",
         kind: KeyKind::Integer,
         flat: None,
         default: Some("4"),
-        help: "queries answered at once",
+        help: "number of queries that are answered at the same time",
     },
     Key {
         name: "query_timeout",
         kind: KeyKind::Duration,
         flat: None,
         default: Some("60s"),
-        help: "when a query is given up",
+        help: "time after which a query is cancelled",
     },
     Key {
         name: "max_size",
         kind: KeyKind::Size,
         flat: None,
         default: None,
-        help: "size of the file beyond which the oldest traces are deleted; none by default",
+        help: "largest size of the file; beyond it the oldest traces are deleted; no limit by default",
     },
     Key {
         name: "purge_interval",
         kind: KeyKind::Duration,
         flat: None,
         default: Some("10s"),
-        help: "how often expired data is deleted; it is hidden at once in any case",
+        help: "how often expired data is deleted from the file; queries never show it",
     },
 ];
 
 /// What a commit survives (SQLite's `PRAGMA synchronous`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Synchronous {
-    /// Every crash of the program; after a power loss the last commits may be gone, the file is sound.
+    /// Every crash of the program. After a power loss the last commits may be missing; the file is sound.
     Normal,
     /// A power loss too.
     Full,
 }
 
-/// The checked options.
+/// The checked options of the sink.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The database file.
     pub path: PathBuf,
     /// What a commit survives.
     pub synchronous: Synchronous,
-    /// Queries answered at once.
+    /// Number of queries that are answered at the same time.
     pub readers: u32,
-    /// When a query is given up.
+    /// Time after which a query is cancelled.
     pub query_timeout: Duration,
-    /// Size of the file beyond which the oldest traces are deleted.
+    /// Largest size of the file in bytes. Beyond it the oldest traces are deleted.
     pub max_size: Option<u64>,
-    /// How often expired data is deleted.
+    /// How often expired data is deleted from the file.
     pub purge_interval: Duration,
 }
 
 impl Config {
-    /// The defaults, for this file.
+    /// Returns the defaults for the database at `path`.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -90,11 +90,11 @@ impl Config {
         }
     }
 
-    /// Reads the options.
+    /// Checks the options of the sink.
     ///
     /// # Errors
     ///
-    /// An [`OptionError`] that names the first unusable value.
+    /// Returns an [`OptionError`] that names the first invalid value.
     pub fn from_options(options: &Options) -> Result<Self, OptionError> {
         let path = options.text("path")?.ok_or_else(|| options.error("path", "a path is required"))?;
         let mut config = Self::at(path);

@@ -1,22 +1,23 @@
-//! How connections are opened: the same settings everywhere.
+//! Opens connections, all with the same settings.
 
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use crate::checkpoint::LARGE;
-use crate::{Config, Synchronous};
+use crate::config::{Config, Synchronous};
 
-/// Kibibytes of pages, as SQLite writes it, that the writer keeps: what a batch changes is spilled beyond.
+/// The file of the write-ahead log is cut to this size when the log starts over.
+pub(crate) const LOG_FILE_SIZE: u64 = 16 << 20;
+/// The writer's cache of pages, in kibibytes as SQLite writes it. A batch that changes more pages spills to the disk.
 const WRITER_CACHE: &str = "-32768";
-/// The same of each reader; what they share is the system's cache of the file.
+/// Each reader's cache of pages. Readers share the operating system's cache of the file.
 const READER_CACHE: &str = "-8192";
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The only one that writes.
+    /// Writes. There is one such connection.
     Writer,
     /// Copies the write-ahead log into the database.
     Checkpoint,
@@ -29,7 +30,7 @@ pub(crate) async fn open(config: &Config, role: Role) -> Result<SqliteConnection
     options(config, role).connect().await
 }
 
-/// How a connection is opened.
+/// Returns the settings of a connection.
 pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
     let synchronous = match config.synchronous {
         Synchronous::Normal => SqliteSynchronous::Normal,
@@ -38,11 +39,11 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
     let options = SqliteConnectOptions::new()
         .filename(&config.path)
         .synchronous(synchronous)
-        // Ours never wait for one another: this is for other programs that hold a lock for a moment.
+        // Our connections never wait for one another. This is for other programs that lock the file for a moment.
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(false)
         .statement_cache_capacity(512)
-        // Rows on their way: each may be large.
+        // Rows between SQLite's thread and ours: each may be large.
         .row_buffer_size(256)
         .pragma("temp_store", "memory")
         .disable_statement_logging();
@@ -52,13 +53,13 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
             .auto_vacuum(SqliteAutoVacuum::Incremental)
             .journal_mode(SqliteJournalMode::Wal)
             .thread_name(|_| "sqlite-writer".to_owned())
-            // Checkpoints are made elsewhere, off the path of commits.
+            // Commits must not wait for a checkpoint: another connection makes them.
             .pragma("wal_autocheckpoint", "0")
-            .pragma("journal_size_limit", LARGE.to_string())
+            .pragma("journal_size_limit", LOG_FILE_SIZE.to_string())
             .pragma("cache_size", WRITER_CACHE),
         Role::Checkpoint => options
             .thread_name(|_| "sqlite-checkpoint".to_owned())
-            // One that waits for a reader keeps the writer out meanwhile: it takes what it can get.
+            // A checkpoint that waits for a reader blocks the writer meanwhile: it copies what it can at once.
             .busy_timeout(Duration::ZERO)
             .pragma("wal_autocheckpoint", "0"),
         Role::Reader => options

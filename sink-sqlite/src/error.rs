@@ -1,4 +1,4 @@
-//! SQLite's errors, in the words of the sink contract.
+//! Errors when a database is opened, and how SQLite's errors become errors of sinks and queries.
 
 use std::path::{Path, PathBuf};
 
@@ -8,42 +8,42 @@ use telemetry_core::{QueryError, SinkError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Its folder can't be made.
+    /// The folder of the database can't be created.
     #[error("can't create the folder `{}` of the database", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It is not there.
-    #[error("there is no database at `{}`; `telemetry serve` makes one", path.display())]
+    /// There is no file.
+    #[error("there is no database at `{}`; `telemetry serve` creates one", path.display())]
     Missing {
         /// The database.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Another process writes it.
+    /// Another program writes the database.
     #[error(
-        "another program{holder} writes `{}`; stop it, or choose another path with `sqlite_db_path`",
-        path.display()
+        "another program{} writes `{}`; stop it, or choose another path with `sqlite_db_path`",
+        process.map(|id| format!(" (process {id})")).unwrap_or_default(), path.display()
     )]
     Locked {
         /// The database.
         path: PathBuf,
-        /// ` (process 123)`, if known.
-        holder: String,
+        /// The id of its process, if the lock file names it.
+        process: Option<u32>,
     },
-    /// The lock file can't be written.
-    #[error("can't write the lock file beside `{}`", path.display())]
+    /// The lock file can't be opened or locked.
+    #[error("can't open or lock the lock file of `{}`", path.display())]
     Lock {
         /// The database.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A later version of this program wrote it.
+    /// A later version of this program wrote the database.
     #[error(
         "`{}` has schema version {found}, this program knows versions up to {known}; upgrade the program",
         path.display()
@@ -51,78 +51,79 @@ pub enum OpenError {
     Newer {
         /// The database.
         path: PathBuf,
-        /// Its version.
+        /// The schema version of the database.
         found: i64,
-        /// The latest version this program knows.
+        /// The latest schema version that this program knows.
         known: i64,
     },
-    /// Another program wrote it.
+    /// Another program created the file.
     #[error("`{}` is not a telemetry database{hint}", path.display())]
     Foreign {
         /// The database.
         path: PathBuf,
-        /// Whose it is, and the way out.
+        /// Which program, and what to do.
         hint: &'static str,
     },
-    /// It is damaged.
+    /// The file is damaged.
     #[error(
-        "`{}` is damaged or no SQLite database; move it away to start anew, or recover it with `sqlite3 {} .recover`",
+        "`{}` is damaged or not an SQLite database; move it away to start with an empty one, or recover it with `sqlite3 {} .recover`",
         path.display(), path.display()
     )]
     Corrupt {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: sqlx::Error,
     },
-    /// It can't be read or written now.
+    /// The database can't be read or written now.
     #[error("can't open the database `{}`", path.display())]
     Unavailable {
         /// The database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: sqlx::Error,
     },
 }
 
 impl OpenError {
+    /// Returns the error for a database that SQLite can't open.
     pub(crate) fn from_sqlx(path: &Path, source: sqlx::Error) -> Self {
         let path = path.to_owned();
         if is_corrupt(&source) { Self::Corrupt { path, source } } else { Self::Unavailable { path, source } }
     }
 }
 
-/// The primary result code, <https://sqlite.org/rescode.html>.
+/// Returns SQLite's primary result code, see <https://sqlite.org/rescode.html>.
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let code = error.as_database_error()?.code()?.parse::<i32>().ok()?;
     Some(code & 0xff)
 }
 
-/// SQLITE_CORRUPT or SQLITE_NOTADB.
+/// Returns true for `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
 fn is_corrupt(error: &sqlx::Error) -> bool {
     matches!(primary_code(error), Some(11 | 26))
 }
 
-/// A failed write: a full or failing disk and a foreign lock may pass, a damaged file ends the sink,
-/// anything else is this batch's own fault.
+/// Returns the error of a failed write. A full or failing disk and another program's lock may pass, so the write is
+/// tried again. A damaged file closes the sink. A batch that violates the schema is rejected.
 pub(crate) fn write_error(path: &Path, error: sqlx::Error) -> SinkError {
     let sink_error = match primary_code(&error) {
         Some(11 | 26) => SinkError::close(
-            "the database is damaged; stop the program and move the file away, or recover it with `sqlite3 FILE .recover`",
+            "the database is damaged; stop the program, then move the file away or recover it with `sqlite3 FILE .recover`",
         ),
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH
-        Some(18..=20) => SinkError::reject("the database refused the batch"),
-        _ => SinkError::retry("the database can't store now"),
+        Some(18..=20) => SinkError::reject("the database can't store the batch"),
+        _ => SinkError::retry("the database can't be written now"),
     };
     sink_error.with("path", path.display()).source(error)
 }
 
-/// A failed query.
+/// Returns the error of a failed query.
 pub(crate) fn query_error(error: sqlx::Error) -> QueryError {
     match &error {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => QueryError::Corrupt(Box::new(error)),
         _ if is_corrupt(&error) => QueryError::Corrupt(Box::new(error)),
-        // All connections are busy with queries that take long.
+        // All connections are busy with long queries.
         sqlx::Error::PoolTimedOut => QueryError::Timeout,
         _ => QueryError::Unavailable(Box::new(error)),
     }

@@ -1,4 +1,4 @@
-//! The sink `sqlite`: everything in one local file, durable, and queryable afterwards.
+//! The sink `sqlite`: stores everything durably in one local file, and answers queries about it.
 //!
 //! ```
 //! use telemetry_core::SinkEntry;
@@ -8,35 +8,32 @@
 //! assert!(entry.keys.iter().any(|key| key.name == "path"));
 //! ```
 //!
-//! One connection writes, each batch in one transaction with its number, so that a batch tried again
-//! is not stored twice. Readers never block it, nor wait for it. Finished spans are only ever
-//! appended; what is half known lies apart until its other half comes. The tables are in
-//! `schema/v1.sql`; the views `traces`, `spans` and `span_events` have the reference's columns and
-//! are an interface: see `docs/sql-cookbook.md`.
+//! One connection writes. It stores each batch in one transaction together with the batch's number, so that a batch
+//! that comes again is not stored twice. Readers and the writer never wait for one another. Finished spans are only
+//! ever appended. A span whose start or end is missing is in a table of its own until both are known. The
+//! tables are in `schema/v1.sql`. The views `traces`, `spans` and `span_events` have the reference's columns and are
+//! an interface: see `docs/sql-cookbook.md`.
 
+mod background;
+mod bulk_statement;
 mod checkpoint;
-mod codes;
 mod config;
 mod connect;
-mod doctor;
 mod error;
-mod identity;
+mod examine;
+mod files;
 mod import;
-mod lock;
 mod postings;
 mod purge;
 mod reader;
-mod reindex;
 mod rows;
 mod schema;
-mod services;
 mod sink;
-mod statement;
 mod writer;
 
 pub use config::{Config, Synchronous};
-pub use doctor::{Examination, Rows, Sizes, examine};
 pub use error::OpenError;
+pub use examine::{Examination, Rows, Sizes, examine};
 pub use import::{ImportError, ImportEvent, ImportReport, import};
 pub use sink::{ENTRY, open};
 

@@ -1,60 +1,15 @@
-//! Deletes what has expired, in small steps between commits, and gives the space back.
-
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+//! Deletes what has expired, in small steps, and returns the space to the file system.
 
 use sqlx::{Connection as _, SqliteConnection};
 use telemetry_core::Timestamp;
-use tokio::sync::Mutex;
 
-use crate::Config;
-use crate::checkpoint::Checkpointer;
+use crate::bulk_statement::json_list;
 use crate::postings::BLOCK;
-use crate::statement::json_list;
-use crate::writer::Writer;
 
-/// How long a step should take: a write that comes meanwhile waits for its end.
-const STEP: Duration = Duration::from_millis(2);
-/// Rows deleted per step, at least and at most; within these limits as many as [`STEP`] allows.
-const ROWS: (i64, i64) = (64, 4_096);
 /// Traces that a file which is too large loses at a time.
-const TOO_MUCH: i64 = 8;
+const OLDEST_AT_A_TIME: i64 = 8;
 
-/// Runs until aborted: every `purge_interval`, deletes step by step until nothing is left to delete.
-pub(crate) async fn run(writer: Weak<Mutex<Writer>>, config: Arc<Config>, checkpointer: Checkpointer) {
-    let mut rows = ROWS.0;
-    loop {
-        tokio::time::sleep(config.purge_interval).await;
-        loop {
-            // Held for one step only: the file is free as soon as the sink lets go of it.
-            let Some(writer) = writer.upgrade() else { return };
-            let mut locked = writer.lock().await;
-            let started = Instant::now();
-            let step = locked.purge_step(Timestamp::now(), rows).await;
-            let took = started.elapsed();
-            drop(locked);
-            drop(writer);
-            rows = if took > STEP { rows / 2 } else { rows + rows / 8 }.clamp(ROWS.0, ROWS.1);
-            match step {
-                Ok(true) => {
-                    checkpointer.wrote();
-                    // Most of the time belongs to the writes.
-                    tokio::time::sleep(3 * took).await;
-                }
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::warn!(
-                        error = error.full_text(),
-                        "deleting expired data failed; trying again later"
-                    );
-                    break;
-                }
-            }
-        }
-    }
-}
-
-/// Deletes about `rows` rows, or gives some space back; says whether there may be more to do.
+/// Deletes about `rows` rows, or returns some space to the file system. Returns true if there may be more to do.
 pub(crate) async fn step(
     db: &mut SqliteConnection,
     now: Timestamp,
@@ -63,7 +18,7 @@ pub(crate) async fn step(
 ) -> Result<bool, sqlx::Error> {
     let mut transaction = db.begin_with("BEGIN IMMEDIATE").await?;
     let mut changed =
-        delete_expired(&mut transaction, now, rows).await? || drop_dead_block(&mut transaction).await?;
+        delete_expired(&mut transaction, now, rows).await? || delete_empty_block(&mut transaction).await?;
     if !changed && is_too_large(&mut transaction, max_size).await? {
         changed = expire_oldest(&mut transaction, now).await?;
     }
@@ -71,10 +26,11 @@ pub(crate) async fn step(
     if changed {
         return Ok(true);
     }
-    give_back(db, rows).await
+    return_space(db, rows).await
 }
 
-/// Deletes expired rows; says whether there were any. A trace's own row, which hides the others, goes last.
+/// Deletes expired rows. Returns true if there were any. The row of a trace goes last: while it is there, queries see
+/// that the trace has expired.
 async fn delete_expired(db: &mut SqliteConnection, now: Timestamp, rows: i64) -> Result<bool, sqlx::Error> {
     let traces: Vec<i64> =
         sqlx::query_scalar("SELECT id FROM trace WHERE expires <= ? ORDER BY expires LIMIT ?")
@@ -101,7 +57,7 @@ async fn delete_expired(db: &mut SqliteConnection, now: Timestamp, rows: i64) ->
                 left -= done.rows_affected().cast_signed();
             }
         }
-        // There may be more of them; the rest has its turn afterwards.
+        // There may be more expired traces. What belongs to no trace is deleted after them.
         return Ok(true);
     }
     for sql in [
@@ -121,17 +77,16 @@ async fn delete_expired(db: &mut SqliteConnection, now: Timestamp, rows: i64) ->
     Ok(left < rows)
 }
 
-/// Deletes a block, with its postings, in which no span is left; says whether there was one. Never the one
-/// being filled.
-async fn drop_dead_block(db: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let dead: Option<i64> = sqlx::query_scalar(
+/// Deletes a sealed block in which no span is left, with its postings. Returns true if there was one.
+async fn delete_empty_block(db: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let empty: Option<i64> = sqlx::query_scalar(
         "SELECT b.id FROM block b WHERE b.sealed AND NOT EXISTS \
          (SELECT 1 FROM span_row s WHERE s.id BETWEEN b.id * ?1 AND b.id * ?1 + ?1 - 1) LIMIT 1",
     )
     .bind(BLOCK)
     .fetch_optional(&mut *db)
     .await?;
-    let Some(block) = dead else { return Ok(false) };
+    let Some(block) = empty else { return Ok(false) };
     for sql in [
         "DELETE FROM posting WHERE id BETWEEN ?1 << 7 AND (?1 << 7) + 127",
         "DELETE FROM number WHERE id BETWEEN ?1 << 7 AND (?1 << 7) + 127",
@@ -143,7 +98,7 @@ async fn drop_dead_block(db: &mut SqliteConnection) -> Result<bool, sqlx::Error>
     Ok(true)
 }
 
-/// Whether the pages in use exceed the cap; free ones are given back later.
+/// Returns true if the pages in use exceed the largest size. Free pages do not count: a later step returns them.
 async fn is_too_large(db: &mut SqliteConnection, max_size: Option<u64>) -> Result<bool, sqlx::Error> {
     let Some(max_size) = max_size else { return Ok(false) };
     let used: i64 = sqlx::query_scalar(
@@ -155,8 +110,8 @@ async fn is_too_large(db: &mut SqliteConnection, max_size: Option<u64>) -> Resul
     Ok(u64::try_from(used).unwrap_or(0) > max_size)
 }
 
-/// Lets the traces that came first expire now, and where there are none, what belongs to no trace; says whether
-/// there was anything. They vanish whole, at once; later steps delete them.
+/// Lets the oldest traces expire now or, if there are none, the oldest events that belong to no trace. Returns true if
+/// there were any. Queries no longer show them; later steps delete them.
 async fn expire_oldest(db: &mut SqliteConnection, now: Timestamp) -> Result<bool, sqlx::Error> {
     for sql in [
         "UPDATE trace SET expires = ?1 WHERE id IN \
@@ -167,7 +122,7 @@ async fn expire_oldest(db: &mut SqliteConnection, now: Timestamp) -> Result<bool
          (SELECT series, time, id FROM metric_point WHERE trace IS NULL AND expires > ?1 \
           ORDER BY expires LIMIT 64 * ?2)",
     ] {
-        let done = sqlx::query(sql).bind(now.as_nanos()).bind(TOO_MUCH).execute(&mut *db).await?;
+        let done = sqlx::query(sql).bind(now.as_nanos()).bind(OLDEST_AT_A_TIME).execute(&mut *db).await?;
         if done.rows_affected() > 0 {
             return Ok(true);
         }
@@ -175,13 +130,13 @@ async fn expire_oldest(db: &mut SqliteConnection, now: Timestamp) -> Result<bool
     Ok(false)
 }
 
-/// Gives free pages back to the file system; says whether there are more.
-async fn give_back(db: &mut SqliteConnection, rows: i64) -> Result<bool, sqlx::Error> {
+/// Returns free pages to the file system. Returns true if there may be more.
+async fn return_space(db: &mut SqliteConnection, rows: i64) -> Result<bool, sqlx::Error> {
     let free: i64 = sqlx::query_scalar("PRAGMA freelist_count").fetch_one(&mut *db).await?;
     if free == 0 {
         return Ok(false);
     }
-    // Constants: a pragma takes no parameter. A page takes about as long as a few rows.
+    // Constants, since a pragma takes no parameter. A page takes about as long as a few rows.
     let vacuum = match rows {
         ..256 => "PRAGMA incremental_vacuum(32)",
         256..2_048 => "PRAGMA incremental_vacuum(128)",

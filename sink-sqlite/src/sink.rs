@@ -1,4 +1,4 @@
-//! The sink: the writer, and what goes on beside it.
+//! The sink: the writer, the reader, and the tasks beside them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,11 @@ use telemetry_core::{
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::background;
 use crate::checkpoint::{self, Checkpointer};
 use crate::config::{Config, KEYS};
 use crate::error::OpenError;
-use crate::purge;
 use crate::reader::Reader;
-use crate::reindex;
 use crate::writer::Writer;
 
 /// Describes the sink `sqlite`.
@@ -26,7 +25,7 @@ pub static ENTRY: SinkEntry = SinkEntry {
     build,
 };
 
-/// Stores signals in one file.
+/// The sink.
 #[derive(Debug)]
 struct SqliteSink {
     writer: Arc<Mutex<Writer>>,
@@ -39,39 +38,43 @@ struct SqliteSink {
 fn build(context: &SinkContext) -> BoxFuture<'_, Result<BuiltSink, SinkError>> {
     Box::pin(async move {
         let config = Config::from_options(&context.options).map_err(|error| {
-            SinkError::close("the options of the sqlite sink are not usable").source(error)
+            SinkError::close("the options of the sink `sqlite` are invalid").source(error)
         })?;
         open(config, &context.service_name).await
     })
 }
 
-/// Opens the database at `config.path` for writing and gives the sink with its store.
+/// Opens the database at `config.path` for writing. Returns the sink with its store.
 ///
 /// # Errors
 ///
-/// A [`SinkError`] with an [`OpenError`] as its source: another writer, a damaged, foreign or newer
-/// file, a path that can't be written.
+/// Returns a [`SinkError`] with an [`OpenError`] as its source if another program writes the file, if the file is
+/// damaged, newer or another program's, or if the path can't be written.
 pub async fn open(config: Config, service_name: &str) -> Result<BuiltSink, SinkError> {
     let config = Arc::new(config);
-    let failed = |error: OpenError| SinkError::close("can't open the store").source(error);
+    let failed = |error: OpenError| SinkError::close("can't open the database").source(error);
     let mut writer = Writer::open(Arc::clone(&config), service_name).await.map_err(failed)?;
     let recovered = writer.recover().await.map_err(failed)?;
-    let reader = Reader::new(Arc::clone(&config), service_name, writer.open_blocks());
+    let reader = Reader::new(Arc::clone(&config), service_name, writer.unsealed_blocks());
     let writer = Arc::new(Mutex::new(writer));
     let checkpointer = Checkpointer::new(Arc::clone(&config));
     let tasks = [
         tokio::spawn(checkpoint::run(checkpointer.clone())),
-        tokio::spawn(purge::run(Arc::downgrade(&writer), Arc::clone(&config), checkpointer.clone())),
-        tokio::spawn(reindex::run(Arc::downgrade(&writer), Arc::clone(&config), service_name.into())),
+        tokio::spawn(background::purge(Arc::downgrade(&writer), Arc::clone(&config), checkpointer.clone())),
+        tokio::spawn(background::seal_blocks(
+            Arc::downgrade(&writer),
+            Arc::clone(&config),
+            service_name.into(),
+        )),
     ];
     let store = Arc::new(reader.clone());
     let sink = SqliteSink { writer, reader, checkpointer, tasks, reopened: 0 };
-    // A cancelled statement would run on and block the next: no time-out, slowness is reported instead.
+    // No time limit: a cancelled statement would run on and block the next. Slow commits are reported instead.
     let options = SinkOptions { write_timeout: None, queue_bytes: 64 << 20, ..SinkOptions::default() };
     Ok(BuiltSink::new(sink, SignalSet::ALL).with_store(store).with_recovered(recovered).with_options(options))
 }
 
-/// A commit that takes longer is worth a line in the log.
+/// A commit that takes longer is reported.
 const SLOW: Duration = Duration::from_secs(5);
 
 #[async_trait]
@@ -86,11 +89,15 @@ impl Sink for SqliteSink {
         }
         writer.bound_log(&self.checkpointer).await;
         drop(writer);
-        self.reader.set_trouble(outcome.as_ref().err().map(SinkError::full_text));
+        self.reader.set_write_error(outcome.as_ref().err().map(SinkError::full_text));
         self.checkpointer.wrote();
         if started.elapsed() > SLOW {
             let seconds = started.elapsed().as_secs();
-            tracing::warn!(seconds, signals = batch.len(), "a commit took long");
+            tracing::warn!(
+                seconds,
+                signals = batch.len(),
+                "sqlite: a commit took long; the disk may be slow or busy"
+            );
         }
         outcome
     }

@@ -1,4 +1,4 @@
-//! The sink keeps the contract of sinks.
+//! The sink fulfils the contract of sinks.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -20,11 +20,11 @@ use telemetry_testkit::{Delivered, Harness, SERVICE_NAME};
 
 telemetry_testkit::sink_contract!(SharedDatabase, lacks { c15_secrets: "takes no secret" });
 
-/// A database that is read while its sink runs, and that another program may lock.
+/// A database that is read while its sink runs, and that another program can lock.
 struct SharedDatabase {
     database: Database,
     store: Mutex<Option<Arc<dyn TraceStore>>>,
-    /// Another program in the middle of a write.
+    /// The connection of another program that is in the middle of a write.
     other: tokio::sync::Mutex<Option<SqliteConnection>>,
 }
 
@@ -34,11 +34,11 @@ impl SharedDatabase {
         options.busy_timeout(Duration::from_secs(5)).disable_statement_logging()
     }
 
-    /// Spans and logs as queries answer them.
+    /// Returns spans and logs as queries return them.
     async fn spans_and_logs(store: &dyn TraceStore) -> Option<Delivered> {
         let mut spans = collect(store.query_spans(SpanQuery::default())).await.ok()?;
         spans.retain(|span| span.state != SpanState::Open);
-        // Queries order by time, and by id where that is equal: the reverse of what came first.
+        // Queries return the newest first, and the reverse of the ids where times are equal.
         spans.reverse();
         let mut logs =
             collect(store.query_logs(LogQuery { limit: None, ..LogQuery::default() })).await.ok()?;
@@ -46,7 +46,7 @@ impl SharedDatabase {
         Some(Delivered { spans, logs, metrics: Vec::new() })
     }
 
-    /// Measurements as the view `metrics` shows them.
+    /// Returns metric points as the view `metrics` shows them.
     async fn metrics(&self) -> Vec<MetricPoint> {
         let mut db = self.connect_options().read_only(true).connect().await.unwrap();
         let sql = "SELECT metric, unit, labels, timestamp, value, typeof(value), trace_id, span_id \
@@ -110,7 +110,7 @@ impl Harness for SharedDatabase {
             None => None,
         };
         if delivered.is_none() {
-            // The sink that gave the store has been shut down.
+            // The sink that the store belongs to has been shut down.
             let built = self.database.build().await.unwrap();
             delivered = Self::spans_and_logs(&*built.store.unwrap()).await;
             built.sink.shutdown().await.unwrap();
@@ -118,7 +118,7 @@ impl Harness for SharedDatabase {
         Delivered { metrics: self.metrics().await, ..delivered.unwrap() }
     }
 
-    /// The view of metrics does not say when they arrived.
+    /// Removes what the view `metrics` does not show: when the points arrived.
     fn blur(&self, delivered: &mut Delivered) {
         for point in &mut delivered.metrics {
             (point.arrived, point.ttl) = (Timestamp::default(), Ttl::default());

@@ -1,4 +1,4 @@
-//! A database that the reference wrote comes in whole, once.
+//! A database that the reference wrote is imported completely, and once.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ async fn connect(path: &Path) -> SqliteConnection {
         .unwrap()
 }
 
-/// Rows as text, the last column as JSON where it is an object.
+/// Returns rows as text, with the last column as JSON if it is an object.
 async fn rows(path: &Path, sql: &'static str) -> Vec<(Vec<String>, Json)> {
     let mut db = connect(path).await;
     let read = |row: &SqliteRow| {
@@ -35,7 +35,8 @@ async fn rows(path: &Path, sql: &'static str) -> Vec<(Vec<String>, Json)> {
     sqlx::query(sql).fetch_all(&mut db).await.unwrap().iter().map(read).collect()
 }
 
-async fn bring_in(source: &Path, folder: &TempDir) -> (ImportReport, Vec<(&'static str, i64, String)>) {
+/// Imports a database. Returns the report and the skipped rows.
+async fn import_into(source: &Path, folder: &TempDir) -> (ImportReport, Vec<(&'static str, i64, String)>) {
     let (mut skipped, mut total, mut done) = (Vec::new(), 0, 0);
     let mut watch = |event| match event {
         ImportEvent::Total(rows) => total = rows,
@@ -45,12 +46,12 @@ async fn bring_in(source: &Path, folder: &TempDir) -> (ImportReport, Vec<(&'stat
     };
     let config = Config::at(folder.path().join("trace_store.db"));
     let report = import(config, source, &mut watch).await.unwrap();
-    assert_eq!(done, total, "the progress ends at the end");
+    assert_eq!(done, total, "all rows are reported as done");
     (report, skipped)
 }
 
 const TABLES: [&str; 3] = [
-    // Where no span bears its marker, the reference has no root and lists the trace nowhere: ours has one.
+    // If no span carries its marker, the reference stores no root and lists the trace nowhere. Ours has a root.
     "SELECT trace_id, service_name, coalesce(root_span_id, (SELECT s.span_id FROM spans s \
      WHERE s.trace_id = traces.trace_id ORDER BY s.start_time LIMIT 1)), start_time, end_time, '' \
      FROM traces ORDER BY trace_id",
@@ -70,21 +71,21 @@ async fn same_tables(ours: &Path) {
 }
 
 #[test]
-fn the_reference_s_tables_come_in_whole_and_once() {
+fn the_tables_of_the_reference_are_imported_completely_and_once() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
-        let (report, skipped) = bring_in(&fixture(), &folder).await;
-        let whole = ImportReport { spans: 464, logs: 850, metrics: 6, already_there: 0, skipped: 0 };
-        assert_eq!((report, skipped), (whole, vec![]));
+        let (report, skipped) = import_into(&fixture(), &folder).await;
+        let expected = ImportReport { spans: 464, logs: 850, metrics: 6, already_there: 0, skipped: 0 };
+        assert_eq!((report, skipped), (expected, vec![]));
         let ours = folder.path().join("trace_store.db");
         same_tables(&ours).await;
-        let (again, _) = bring_in(&fixture(), &folder).await;
+        let (again, _) = import_into(&fixture(), &folder).await;
         assert_eq!(again, ImportReport { already_there: 1_320, ..ImportReport::default() });
         same_tables(&ours).await;
     });
 }
 
-/// A copy of the fixture, changed.
+/// Returns a copy of the fixture, changed by `sql`.
 async fn changed(folder: &TempDir, sql: &'static str) -> PathBuf {
     let path = folder.path().join("reference.db");
     std::fs::copy(fixture(), &path).unwrap();
@@ -93,7 +94,7 @@ async fn changed(folder: &TempDir, sql: &'static str) -> PathBuf {
 }
 
 #[test]
-fn bad_rows_are_told_and_what_hangs_on_them_is_kept() {
+fn bad_rows_are_reported_and_the_events_of_bad_spans_are_kept() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let source = changed(
@@ -109,39 +110,39 @@ fn bad_rows_are_told_and_what_hangs_on_them_is_kept() {
         )
         .await;
         for round in ["first", "second"] {
-            let (report, skipped) = bring_in(&source, &folder).await;
-            let mut told: Vec<_> = skipped.iter().map(|(table, row, _)| (*table, *row)).collect();
-            told.sort_unstable();
+            let (report, skipped) = import_into(&source, &folder).await;
+            let mut reported: Vec<_> = skipped.iter().map(|(table, row, _)| (*table, *row)).collect();
+            reported.sort_unstable();
             assert!(skipped.iter().any(|(_, _, reason)| reason.contains("yesterday")), "{skipped:?}");
             if round == "first" {
-                assert_eq!(told, [("span_events", 5), ("spans", 1), ("spans", 2), ("traces", 462)]);
+                assert_eq!(reported, [("span_events", 5), ("spans", 1), ("spans", 2), ("traces", 462)]);
                 assert_eq!((report.spans, report.logs, report.metrics), (462, 850, 8), "{report:?}");
             } else {
-                // What hangs on a span that is there is not looked at again.
-                assert_eq!(told, [("spans", 1), ("spans", 2), ("traces", 462)], "{skipped:?}");
+                // The events of a span that is stored are not checked again.
+                assert_eq!(reported, [("spans", 1), ("spans", 2), ("traces", 462)], "{skipped:?}");
                 assert_eq!((report.spans, report.logs, report.metrics), (0, 0, 0), "{report:?}");
             }
         }
         let ours = folder.path().join("trace_store.db");
         let alone = "SELECT span_id, name, attributes FROM span_events WHERE name IN ('alone', 'metric.m') ORDER BY id";
         let found = rows(&ours, alone).await;
-        assert_eq!(found.len(), 3, "two that are alike are two: {found:?}");
+        assert_eq!(found.len(), 3, "two equal events are both stored: {found:?}");
         let event = "SELECT count(*), '' FROM span_events WHERE span_id = 'd7af9c977cbb5e8a'";
         assert_eq!(rows(&ours, event).await[0].0, ["1"], "the log of a span that could not be read");
     });
 }
 
 #[test]
-fn a_file_that_the_reference_did_not_write_is_refused() {
+fn a_file_that_the_reference_did_not_write_is_rejected() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
-        bring_in(&fixture(), &folder).await;
+        import_into(&fixture(), &folder).await;
         let ours = folder.path().join("trace_store.db");
         let other = Config::at(folder.path().join("other.db"));
-        let refused = import(other.clone(), &ours, &mut |_| ()).await.unwrap_err();
-        assert!(matches!(refused, ImportError::NotReference { .. }), "{refused}");
+        let rejected = import(other.clone(), &ours, &mut |_| ()).await.unwrap_err();
+        assert!(matches!(rejected, ImportError::NotReference { .. }), "{rejected}");
         let missing = import(other, &folder.path().join("missing.db"), &mut |_| ()).await.unwrap_err();
         assert!(matches!(missing, ImportError::Unreadable { .. }), "{missing}");
-        assert!(!folder.path().join("other.db").exists(), "nothing is made for nothing");
+        assert!(!folder.path().join("other.db").exists(), "no database is created");
     });
 }

@@ -1,4 +1,4 @@
-//! The store answers as the in-memory model does: sentence by sentence, and at random.
+//! The store answers like the in-memory model: in the cases of the store kit, and for random data and questions.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -10,7 +10,7 @@ use telemetry_testkit::{Harness as _, block_on};
 
 telemetry_testkit::store_cases!(Database);
 
-/// 48 cases, or as many as `PROPTEST_CASES` asks for.
+/// Returns a configuration of 48 cases, or of as many as `PROPTEST_CASES` asks for.
 fn cases() -> ProptestConfig {
     let asked = ProptestConfig::default();
     if std::env::var_os("PROPTEST_CASES").is_some() { asked } else { ProptestConfig { cases: 48, ..asked } }
@@ -20,7 +20,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn the_store_answers_as_the_model(
+    fn the_store_answers_like_the_model(
         batches in prop::collection::vec(random_signals(), 1..4),
         questions in prop::collection::vec(random_question(), 24),
     ) {

@@ -1,7 +1,7 @@
-//! Files of every earlier version open, answer, and go on where they were.
+//! Files of every earlier version can be opened, queried and written.
 //!
-//! `data/v1.db` and its like were written by the program of that version: a trace of two spans with a log and a
-//! measurement, a span that had not ended, and an end whose start had not come. They expire in 2162.
+//! `data/v1.db` and `data/v2.db` were written by the programs of those versions: a trace of two spans with a log and a
+//! metric point, a span that had not ended, and an end whose start had not arrived. They expire in 2162.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ async fn answers(store: &dyn TraceStore) {
 }
 
 #[test]
-fn a_file_of_every_earlier_version_opens_and_goes_on() {
+fn a_file_of_every_earlier_version_opens_and_can_be_written() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::at(folder.path().join("trace_store.db"));
@@ -65,20 +65,20 @@ fn a_file_of_every_earlier_version_opens_and_goes_on() {
             assert_eq!(
                 examine(&config, false).await.unwrap().schema,
                 (version, latest),
-                "looking changes nothing"
+                "examining changes nothing"
             );
             let mut driver =
                 Driver::new(sink_sqlite::open(config.clone(), "chat").await.unwrap()).in_run(RunId(7));
             let store = driver.store().unwrap();
             answers(&*store).await;
-            // The halves that were stored find their other halves.
+            // The incomplete spans are completed.
             assert_eq!(state_of(&*store, key(0xa2, 0xc1)).await, Some((SpanState::Unfinished, None)));
             let started = Span { ttl: signals::long(), ..signals::open_span(0xa3, 0xd1, 2_500) };
-            let news = vec![
+            let rest = vec![
                 signals::end_waiting(0xa2, 0xc1, 9_000, attrs! {}),
                 Signal::SpanStarted(Arc::new(started)),
             ];
-            driver.write(news).await.unwrap();
+            driver.write(rest).await.unwrap();
             for key in [key(0xa2, 0xc1), key(0xa3, 0xd1)] {
                 assert_eq!(
                     state_of(&*store, key).await,
@@ -95,7 +95,7 @@ fn a_file_of_every_earlier_version_opens_and_goes_on() {
 }
 
 #[test]
-fn a_newer_file_is_refused_and_left_alone() {
+fn a_newer_file_is_rejected_and_not_changed() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::at(folder.path().join("trace_store.db"));
@@ -106,10 +106,10 @@ fn a_newer_file_is_refused_and_left_alone() {
             .status();
         assert!(stamp.expect("sqlite3 is installed").success());
         let before = std::fs::read(&config.path).unwrap();
-        let refused = sink_sqlite::open(config.clone(), "chat").await.unwrap_err().full_text();
+        let rejected = sink_sqlite::open(config.clone(), "chat").await.unwrap_err().full_text();
         assert!(
-            refused.contains("schema version 1000") && refused.contains("upgrade the program"),
-            "{refused}"
+            rejected.contains("schema version 1000") && rejected.contains("upgrade the program"),
+            "{rejected}"
         );
         assert!(matches!(examine(&config, true).await, Err(OpenError::Newer { found: 1_000, .. })));
         let after = std::fs::read(&config.path).unwrap();
@@ -119,14 +119,14 @@ fn a_newer_file_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_file_of_another_program_is_refused_and_left_alone() {
+fn a_file_of_another_program_is_rejected_and_not_changed() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::at(folder.path().join("other.db"));
         let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/reference_trace_store.db");
         std::fs::copy(&reference, &config.path).unwrap();
-        let refused = sink_sqlite::open(config.clone(), "chat").await.unwrap_err().full_text();
-        assert!(refused.contains("telemetry import"), "{refused}");
+        let rejected = sink_sqlite::open(config.clone(), "chat").await.unwrap_err().full_text();
+        assert!(rejected.contains("telemetry import"), "{rejected}");
         assert_eq!(std::fs::read(&config.path).unwrap(), std::fs::read(&reference).unwrap());
     });
 }

@@ -68,7 +68,7 @@ fn report(found: &Examination) -> String {
     lines.push(format!("stored:    {}{oldest}", rows(found.stored)));
     lines.push(format!(
         "half:      {} spans lack a half, {} ends wait for their start",
-        found.half_spans, found.waiting_ends
+        found.incomplete_spans, found.waiting_ends
     ));
     lines.push(format!("to purge:  {}", rows(found.expired)));
     if found.problems.is_empty() {

@@ -1,4 +1,4 @@
-//! A row of the reference as a span, a log or a measurement.
+//! Converts rows of the reference to spans, logs and metric points.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use telemetry_core::{
     SpanKind, SpanState, Text, Timestamp, TraceId, Ttl, Value,
 };
 
-use super::json;
+use super::python_json;
 use super::source::{EventRow, SpanRow};
 
-/// What a row of `span_events` is.
+/// A row of `span_events`, converted.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Converted {
     Log(LogRecord),
     Metric(MetricPoint),
 }
 
-/// Converts rows that all arrive at one time.
+/// Converts rows. They all arrive at the same time.
 pub(super) struct Converter {
     arrived: Timestamp,
-    /// The service of the row before: nearly always that of the next.
+    /// The service of the row before, which is nearly always that of the next.
     service: Option<Arc<str>>,
 }
 
@@ -30,17 +30,14 @@ impl Converter {
         Self { arrived, service: None }
     }
 
-    /// A span; without an end time it is unfinished.
+    /// Converts a span. A span without an end time is unfinished.
     pub(super) fn span(&mut self, row: &SpanRow) -> Result<Span, String> {
-        if let Some(reason) = &row.unreadable {
-            return Err(reason.clone());
-        }
         let key = key_of(row)?;
         let start_time = time("start_time", row.start_time.as_deref())?;
         let end_time = row.end_time.as_deref().map(|end| time("end_time", Some(end))).transpose()?;
         let parent_span_id = match row.parent_span_id.as_deref() {
             None | Some("") => None,
-            // OpenTelemetry's way to say that there is none.
+            // OpenTelemetry's form of no parent.
             Some(zeros) if zeros.bytes().all(|digit| digit == b'0') => None,
             Some(parent) => {
                 Some(parent.parse::<SpanId>().map_err(|error| format!("parent_span_id: {error}"))?)
@@ -64,24 +61,22 @@ impl Converter {
         })
     }
 
-    /// A log, a measurement, or any other span event. What only looks like one of the first two is kept as the third.
+    /// Converts a log, a metric point or any other span event. An event that only looks like a log or a metric point
+    /// stays a span event.
     pub(super) fn event(
         &self,
         row: &EventRow,
         context: EventContext,
         service_name: Option<Arc<str>>,
     ) -> Result<Converted, String> {
-        if let Some(reason) = &row.unreadable {
-            return Err(reason.clone());
-        }
         let name = row.name.as_deref().ok_or("it has no name")?;
         let timestamp = time("timestamp", row.timestamp.as_deref())?;
         let mut members = members(row.attributes.as_deref())?;
-        let measured = measurement(name, &mut members);
-        let said = if measured.is_none() { message(name, &mut members) } else { None };
+        let point = take_point(name, &mut members);
+        let message = if point.is_none() { take_message(name, &mut members) } else { None };
         let attributes = attributes_of(members)?;
         let (arrived, ttl) = (self.arrived, ttl_of(&attributes));
-        if let Some((name, value, unit)) = measured {
+        if let Some((name, value, unit)) = point {
             let name = Text::Owned(name);
             return Ok(Converted::Metric(MetricPoint {
                 context,
@@ -97,7 +92,7 @@ impl Converter {
                 stream: None,
             }));
         }
-        let body = said.unwrap_or_else(|| LogBody::SpanEvent { name: name.to_owned().into() });
+        let body = message.unwrap_or_else(|| LogBody::SpanEvent { name: name.to_owned().into() });
         Ok(Converted::Log(LogRecord { context, timestamp, body, attributes, service_name, arrived, ttl }))
     }
 
@@ -109,11 +104,12 @@ impl Converter {
     }
 }
 
-/// What the events of a span belong to whose row is not usable.
+/// Returns what the events of a span belong to if the span itself can't be stored.
 pub(super) fn context_of(row: &SpanRow) -> EventContext {
     key_of(row).map_or(EventContext::None, EventContext::Span)
 }
 
+/// Parses the ids of a span.
 fn key_of(row: &SpanRow) -> Result<SpanKey, String> {
     let text = |name: &str, value: &Option<String>| value.clone().ok_or_else(|| format!("{name} is null"));
     let trace_id: TraceId =
@@ -123,26 +119,28 @@ fn key_of(row: &SpanRow) -> Result<SpanKey, String> {
     Ok(SpanKey::new(trace_id, span_id))
 }
 
+/// Parses a column of time.
 fn time(name: &str, text: Option<&str>) -> Result<Timestamp, String> {
     let text = text.ok_or_else(|| format!("{name} is null"))?;
     text.parse().map_err(|error| format!("{name}: {error}"))
 }
 
-/// A word as OpenTelemetry's Python SDK writes it: in capitals.
+/// Parses a word as OpenTelemetry's Python SDK writes it: in capitals.
 fn word<T: std::str::FromStr<Err: std::fmt::Display>>(text: Option<&str>) -> Result<Option<T>, String> {
     text.map(|text| text.to_ascii_lowercase().parse().map_err(|error: T::Err| error.to_string())).transpose()
 }
 
+/// Parses a column of attributes.
 fn members(text: Option<&str>) -> Result<Map<String, Json>, String> {
     let text = text.unwrap_or("{}");
-    match json::parse(text).map_err(|error| format!("attributes: {error}"))? {
+    match python_json::parse(text).map_err(|error| format!("attributes: {error}"))? {
         Json::Object(members) => Ok(members),
         Json::Null => Ok(Map::new()),
         _ => Err("attributes: not an object".to_owned()),
     }
 }
 
-/// Lists and objects become JSON text; so do integers that 64 bits don't hold.
+/// Returns the members as attributes. Lists and objects become JSON text, and so do integers of more than 64 bits.
 fn attributes_of(members: Map<String, Json>) -> Result<Attributes, String> {
     let value = |value: Json| match value {
         Json::Null => Value::Null,
@@ -161,8 +159,8 @@ fn attributes_of(members: Map<String, Json>) -> Result<Attributes, String> {
     Ok(members.into_iter().map(|(key, json)| (Text::Owned(key), value(json))).collect())
 }
 
-/// The name, value and unit of a measurement, taken out of the members.
-fn measurement(name: &str, members: &mut Map<String, Json>) -> Option<(String, MetricValue, String)> {
+/// Removes the value and the unit of a metric point from the members. Returns its name, value and unit.
+fn take_point(name: &str, members: &mut Map<String, Json>) -> Option<(String, MetricValue, String)> {
     let name = name.strip_prefix("metric.").filter(|name| !name.is_empty())?;
     let value = match members.get("value")? {
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
@@ -182,8 +180,8 @@ fn measurement(name: &str, members: &mut Map<String, Json>) -> Option<(String, M
     Some((name.to_owned(), value, unit))
 }
 
-/// A log's severity and text, taken out of the members.
-fn message(name: &str, members: &mut Map<String, Json>) -> Option<LogBody> {
+/// Removes the severity and the message of a log from the members. Returns them.
+fn take_message(name: &str, members: &mut Map<String, Json>) -> Option<LogBody> {
     if name != "unstructured_log" {
         return None;
     }
@@ -194,8 +192,8 @@ fn message(name: &str, members: &mut Map<String, Json>) -> Option<LogBody> {
     Some(LogBody::Message { severity, message: message.into() })
 }
 
-/// The reference stores how long a row is to be kept as an attribute, and keeps it for ever all the same. Here
-/// no row goes earlier than it would without the attribute.
+/// Returns the time to live that the attribute `__ttl__` asks for, but never less than the default. The reference
+/// stores the attribute and keeps every row forever.
 fn ttl_of(attributes: &Attributes) -> Ttl {
     let asked = match attributes.get("__ttl__") {
         Some(Value::Int(seconds)) => {
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_keeps_what_python_wrote_even_where_it_is_not_json() {
+    fn a_span_keeps_what_python_wrote_even_if_it_is_not_json() {
         let span = Converter::new(Timestamp::from_nanos(7)).span(&span_row()).unwrap();
         assert_eq!((span.kind, span.status), (SpanKind::Server, Some(SpanStatus::Error)));
         let attributes =
@@ -247,14 +245,14 @@ mod tests {
         assert_eq!(
             span.expires(),
             Timestamp::from_nanos(1_000_000_000_000_007),
-            "its own time to live, from now"
+            "its own time to live, counted from now"
         );
         let short = SpanRow { attributes: Some(r#"{"__ttl__": 1}"#.to_owned()), ..span_row() };
         assert_eq!(Converter::new(Timestamp::default()).span(&short).unwrap().ttl, Ttl::default());
     }
 
     #[test]
-    fn a_span_without_an_end_is_unfinished_and_one_without_a_start_is_refused() {
+    fn a_span_without_an_end_is_unfinished_and_one_without_a_start_is_rejected() {
         let open = SpanRow { end_time: None, status: Some("UNSET".to_owned()), ..span_row() };
         let span = Converter::new(Timestamp::default()).span(&open).unwrap();
         assert_eq!((span.state, span.status), (SpanState::Unfinished, None));
@@ -265,10 +263,10 @@ mod tests {
     }
 
     #[test]
-    fn events_are_logs_measurements_or_kept_as_they_are() {
+    fn events_become_logs_or_metric_points_or_stay_span_events() {
         let Ok(Converted::Metric(point)) = event("metric.tokens", r#"{"value": 2.0, "unit": "s", "m": 1}"#)
         else {
-            panic!("a measurement")
+            panic!("a metric point")
         };
         assert_eq!((point.name.as_ref(), point.value), ("tokens", MetricValue::Float(2.0)));
         assert_eq!(point.attributes, attrs! { "m" => 1 });

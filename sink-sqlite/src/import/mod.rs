@@ -1,15 +1,16 @@
-//! Brings in a database that the reference implementation wrote.
+//! Imports a database that the reference implementation wrote.
 //!
-//! A span and its events are stored in one transaction, so a span that is there has its events with
-//! it: whatever was imported before, also by an import that was killed, is recognised by its ids and
-//! not stored again.
+//! A span and its events are stored in one transaction. If a span is stored, its events are stored too. What was
+//! imported before, also by an import that was killed, is found by its ids and not stored again.
 
+mod already_stored;
 mod convert;
-mod json;
-mod known;
+mod python_json;
+mod report;
 mod source;
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,97 +20,40 @@ use telemetry_core::{
 };
 
 use crate::config::Config;
+use crate::sink;
+use already_stored::AlreadyStored;
 use convert::{Converted, Converter};
-use known::Known;
-use source::{EventRow, Source, SpanRow};
+use source::{ReadEvent, Source, SpanRow, UnreadableRow};
+
+pub use report::{ImportError, ImportEvent, ImportReport};
 
 /// Spans per transaction.
 const PAGE: i64 = 1_000;
-/// How often a transaction that may succeed later is tried.
+/// How often a transaction that may succeed later is tried, at most.
 const TRIES: u32 = 5;
 
-/// What an import tells while it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ImportEvent {
-    /// How many rows there are: spans and their events.
-    Total(u64),
-    /// So many rows more are done.
-    Done(u64),
-    /// A row that can't be stored.
-    Skipped {
-        /// The table it is in.
-        table: &'static str,
-        /// Its rowid there.
-        row: i64,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-/// What an import brought in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ImportReport {
-    /// Spans stored now.
-    pub spans: u64,
-    /// Logs and span events stored now.
-    pub logs: u64,
-    /// Measurements stored now.
-    pub metrics: u64,
-    /// Rows that were there before, by their ids.
-    pub already_there: u64,
-    /// Rows that can't be stored.
-    pub skipped: u64,
-}
-
-/// Why an import ended early. What it stored before is kept; it goes on where it stopped when it is run again.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImportError {
-    /// The file can't be read.
-    #[error("can't read `{}`", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        source: sqlx::Error,
-    },
-    /// The file is there, but Llama Stack did not write it.
-    #[error("`{}` is no trace store of Llama Stack: {found}", path.display())]
-    NotReference {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        found: &'static str,
-    },
-    /// The store can't take it.
-    #[error("can't store what was read")]
-    Store(#[source] SinkError),
-}
-
-/// Brings the traces of `source`, which Llama Stack's SQLite store wrote, into the store at `config.path`.
+/// Imports the traces of `source`, which Llama Stack's SQLite store wrote, into the store at `config.path`.
 ///
-/// Ids, times, attributes and statuses come in as they are. Each row is kept for seven days from now, or longer
-/// if its `__ttl__` says so. `watch` is told of the progress and of every row
-/// that can't be stored.
+/// Ids, times, attributes and statuses stay as they are. Each row expires seven days from now, or later if its attribute
+/// `__ttl__` asks for it. `watch` is called with the progress and with every row that can't be stored.
 ///
 /// # Errors
 ///
-/// An [`ImportError`]: a source that can't be read, or a store that can't be written.
+/// Returns an [`ImportError`] if the source can't be read or the store can't be written.
 pub async fn import(
     config: Config,
     source: &Path,
     watch: &mut (dyn FnMut(ImportEvent) + Send),
 ) -> Result<ImportReport, ImportError> {
-    let reading = Source::open(source).await?;
+    let source = Source::open(source).await?;
     let now = Timestamp::now();
     let config = Arc::new(config);
-    let sink = crate::open(Config::clone(&config), "").await.map_err(ImportError::Store)?.sink;
-    let known = Known::open(&config, now).await.map_err(ImportError::Store)?;
+    let sink = sink::open(Config::clone(&config), "").await.map_err(ImportError::Store)?.sink;
+    let already_stored = AlreadyStored::open(&config, now).await.map_err(ImportError::Store)?;
     let mut import = Import {
-        source: reading,
+        source,
         target: Target { sink, run: RunId(now.as_nanos().cast_unsigned()), batch: 0 },
-        known,
+        already_stored,
         converter: Converter::new(now),
         report: ImportReport::default(),
         watch,
@@ -123,13 +67,13 @@ pub async fn import(
 struct Import<'a> {
     source: Source,
     target: Target,
-    known: Known,
+    already_stored: AlreadyStored,
     converter: Converter,
     report: ImportReport,
     watch: &'a mut (dyn FnMut(ImportEvent) + Send),
 }
 
-/// The store that is written.
+/// The store that the import writes.
 struct Target {
     sink: Box<dyn Sink>,
     run: RunId,
@@ -144,31 +88,41 @@ impl Import<'_> {
         loop {
             let spans = self.source.spans(after, PAGE).await?;
             let Some(last) = spans.last() else { break };
-            after = last.row;
+            after = last.as_ref().map_or_else(|row| row.row, |row| row.row);
             self.page(spans).await?;
         }
         self.traces_without_spans().await?;
         self.events_without_spans().await
     }
 
-    /// Stores some spans with their events, those that are not there yet.
-    async fn page(&mut self, rows: Vec<SpanRow>) -> Result<(), ImportError> {
+    /// Stores those of some spans that are not stored yet, with their events.
+    async fn page(&mut self, rows: Vec<Result<SpanRow, UnreadableRow>>) -> Result<(), ImportError> {
         let mut spans = Vec::new();
-        let mut broken = Vec::new();
-        let mut taken = std::collections::HashSet::new();
+        // Ids of spans that can't be stored, and what their events belong to then.
+        let mut rejected = Vec::new();
+        let mut seen = HashSet::new();
         let read = rows.len() as u64;
         for row in rows {
+            let row = match row {
+                Ok(row) => row,
+                Err(UnreadableRow { row, span_id, reason }) => {
+                    self.skip("spans", row, reason);
+                    rejected.push((span_id, EventContext::None));
+                    continue;
+                }
+            };
             match self.converter.span(&row) {
-                Ok(span) if taken.insert(span.key()) => spans.push((row, span)),
-                Ok(span) => self.skip("spans", row.row, format!("span {} comes twice", span.span_id)),
+                Ok(span) if seen.insert(span.key()) => spans.push((row, span)),
+                Ok(span) => self.skip("spans", row.row, format!("the file has span {} twice", span.span_id)),
                 Err(reason) => {
                     self.skip("spans", row.row, reason);
-                    broken.push(row);
+                    let context = convert::context_of(&row);
+                    rejected.push((row.span_id, context));
                 }
             }
         }
         let keys: Vec<SpanKey> = spans.iter().map(|(_, span)| span.key()).collect();
-        let there = self.known.spans(&keys).await.map_err(ImportError::Store)?;
+        let stored = self.already_stored.spans(&keys).await.map_err(ImportError::Store)?;
         let names: Vec<&str> = spans.iter().filter_map(|(row, _)| row.span_id.as_deref()).collect();
         let mut events = self.source.events_of(&names).await?;
         let mut done = read;
@@ -176,33 +130,31 @@ impl Import<'_> {
         for (row, span) in spans {
             let own = row.span_id.as_ref().and_then(|id| events.remove(id)).unwrap_or_default();
             done += own.len() as u64;
-            if there.contains(&span.key()) {
+            if stored.contains(&span.key()) {
                 self.report.already_there += 1 + own.len() as u64;
                 continue;
             }
             for event in own {
-                match self.converter.event(&event, EventContext::Span(span.key()), span.service_name.clone())
-                {
-                    Ok(converted) => self.count(&mut signals, converted),
-                    Err(reason) => self.skip("span_events", event.row, reason),
+                let context = EventContext::Span(span.key());
+                if let Some(converted) = self.convert_event(event, context, span.service_name.clone()) {
+                    self.count(&mut signals, converted);
                 }
             }
             self.report.spans += 1;
             signals.push(Signal::SpanEnded(Arc::new(span)));
         }
         self.target.write(signals).await.map_err(ImportError::Store)?;
-        for row in broken {
-            let Some(id) = &row.span_id else { continue };
-            let events = self.source.events_of(&[id]).await?.remove(id).unwrap_or_default();
+        for (span_id, context) in rejected {
+            let Some(id) = span_id else { continue };
+            let events = self.source.events_of(&[&id]).await?.remove(&id).unwrap_or_default();
             done += events.len() as u64;
-            let context = convert::context_of(&row);
-            self.loose_events(events, context).await?;
+            self.events_of_no_span(events, context).await?;
         }
         (self.watch)(ImportEvent::Done(done));
         Ok(())
     }
 
-    /// A trace without spans says nothing that could be asked for.
+    /// Skips the traces without spans: no query could show them.
     async fn traces_without_spans(&mut self) -> Result<(), ImportError> {
         for row in self.source.traces_without_spans().await? {
             self.skip("traces", row, "it has no spans".to_owned());
@@ -210,7 +162,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Events whose span is not in the file.
+    /// Stores the events whose span is not in the file.
     async fn events_without_spans(&mut self) -> Result<(), ImportError> {
         let mut after = 0;
         loop {
@@ -220,27 +172,21 @@ impl Import<'_> {
             }
             let done = events.len() as u64;
             after += done.cast_signed();
-            self.loose_events(events, EventContext::None).await?;
+            self.events_of_no_span(events, EventContext::None).await?;
             (self.watch)(ImportEvent::Done(done));
         }
     }
 
-    /// Stores events that no stored span vouches for: one by one, unless the same is there.
-    async fn loose_events(
+    /// Stores events whose span is not stored, except those for which an equal event is stored already.
+    async fn events_of_no_span(
         &mut self,
-        events: Vec<EventRow>,
+        events: Vec<ReadEvent>,
         context: EventContext,
     ) -> Result<(), ImportError> {
         let mut signals = Vec::new();
         for event in events {
-            let converted = match self.converter.event(&event, context, None) {
-                Ok(converted) => converted,
-                Err(reason) => {
-                    self.skip("span_events", event.row, reason);
-                    continue;
-                }
-            };
-            if self.known.has(&converted).await.map_err(ImportError::Store)? {
+            let Some(converted) = self.convert_event(event, context, None) else { continue };
+            if self.already_stored.has(&converted).await.map_err(ImportError::Store)? {
                 self.report.already_there += 1;
             } else {
                 self.count(&mut signals, converted);
@@ -249,6 +195,25 @@ impl Import<'_> {
         self.target.write(signals).await.map_err(ImportError::Store)
     }
 
+    /// Converts an event, or skips it.
+    fn convert_event(
+        &mut self,
+        event: ReadEvent,
+        context: EventContext,
+        service_name: Option<Arc<str>>,
+    ) -> Option<Converted> {
+        let (row, reason) = match event {
+            Ok(event) => match self.converter.event(&event, context, service_name) {
+                Ok(converted) => return Some(converted),
+                Err(reason) => (event.row, reason),
+            },
+            Err(UnreadableRow { row, reason, .. }) => (row, reason),
+        };
+        self.skip("span_events", row, reason);
+        None
+    }
+
+    /// Adds an event to the signals, and counts it.
     fn count(&mut self, signals: &mut Vec<Signal>, converted: Converted) {
         signals.push(match converted {
             Converted::Log(log) => {
@@ -262,6 +227,7 @@ impl Import<'_> {
         });
     }
 
+    /// Counts and reports a row that can't be stored.
     fn skip(&mut self, table: &'static str, row: i64, reason: String) {
         self.report.skipped += 1;
         (self.watch)(ImportEvent::Skipped { table, row, reason });
@@ -269,7 +235,7 @@ impl Import<'_> {
 }
 
 impl Target {
-    /// Stores signals in one transaction.
+    /// Stores signals in one transaction. Tries again for a while if the store can't be written now.
     async fn write(&mut self, signals: Vec<Signal>) -> Result<(), SinkError> {
         self.batch += 1;
         let id = BatchId { run: self.run, number: self.batch };

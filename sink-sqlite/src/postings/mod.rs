@@ -1,32 +1,22 @@
-//! The attribute index: which of a block's spans may hold a value.
+//! The attribute index: which spans of a block may have a value.
 //!
-//! Finished spans are numbered; 8,192 numbers are a block. While a block fills, the tokens of its
-//! spans (a hash per key and value) are collected in memory, where queries of this program find them;
-//! when it is full they are sorted and written, split by hash into 128 shards, inside the transaction
-//! that fills it. A query asks one shard per block and condition, and rechecks the rows it is pointed
-//! at: the index may name too many spans, never too few.
+//! Finished spans are numbered. 8,192 numbers are a block. While a block fills, the tokens of its spans (a hash per
+//! key and value) are collected in memory, where queries of this program find them. When it is full, its tokens are
+//! sorted and written, inside the transaction that fills it: split by hash into 128 shards. This seals the block. A
+//! query reads one shard per block and condition, and checks the rows that it finds there: the index may name too
+//! many spans, never too few.
 
+mod block;
+mod condition;
+mod encoding;
 mod lookup;
-mod open;
-mod probe;
-mod seal;
-mod slots;
-mod token;
+mod tokens;
+mod unsealed;
+mod write;
 
-pub(crate) use lookup::{Block, Narrowed, narrow, rows_of};
-pub(crate) use open::{OpenBlocks, add, next_to_seal};
-pub(crate) use probe::Probe;
-pub(crate) use seal::{Seal, seal};
-pub(crate) use token::Tokens;
-
-/// Numbers of finished spans per block.
-pub(crate) const BLOCK: i64 = 8_192;
-/// Spans of a block of whose starts the latest is known.
-pub(crate) const PORTION: i64 = 256;
-/// Portions of a block.
-const PORTIONS: usize = 32;
-
-/// The place of a span within its block.
-fn slot_of(id: i64) -> u16 {
-    u16::try_from(id.rem_euclid(BLOCK)).unwrap_or(0)
-}
+pub(crate) use block::{BLOCK, Block, Candidates, Seal};
+pub(crate) use condition::Condition;
+pub(crate) use lookup::{candidates, rows_of_span};
+pub(crate) use tokens::Tokens;
+pub(crate) use unsealed::UnsealedBlocks;
+pub(crate) use write::{add_spans, next_to_seal, seal};

@@ -1,74 +1,90 @@
-//! Spans: one, those of a trace, a tree.
+//! Spans: one, a tree, or those of the traces that match.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use futures_util::{TryStreamExt as _, stream};
-use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
 use telemetry_core::query::{
     SpanQuery, SpanTree, TraceQuery, TreeQuery, spans_from_root, tree_of, with_attributes,
 };
-use telemetry_core::{Pages, QueryError, Span, SpanEvent, SpanId, SpanKey, SpanState, TraceId};
+use telemetry_core::{
+    Pages, QueryError, RetainedBytes as _, Span, SpanEvent, SpanId, SpanKey, SpanState, TraceId,
+};
 
-use super::order::ordered_numbers;
-use super::{Reader, Session};
+use super::order_traces::ordered_numbers;
+use super::session::{Reader, Session};
+use crate::bulk_statement::json_list;
 use crate::error::query_error;
 use crate::postings;
-use crate::rows::{SPAN_COLUMN_COUNT, read_span, span_id_bits, trace_id_of, word};
+use crate::rows::{
+    Services, SpanColumns, StoredWord as _, read_row, select_list, span_id_bits, trace_id_of, word,
+};
 
-/// Spans per page of an answer, at most but for those of one trace.
+/// Spans per page of an answer. A page has more if a single trace has more.
 const PAGE: usize = 1_000;
-/// Bytes of attributes per page, as nearly.
-const PAGE_BYTES: usize = 256 << 10;
+/// Bytes in memory per page, with the same exception.
+const PAGE_BYTES: usize = 512 << 10;
 
-const OF_TRACE: &str = "SELECT span_id, parent, name, kind, service, start_time, end_time, status, attributes, lag, \
-    ttl, extra, ?2 AS state FROM span_row WHERE trace = ?1 \
-    UNION ALL \
-    SELECT span_id, parent, name, kind, service, start_time, end_time, status, attributes, lag, ttl, extra, state \
-    FROM span_open WHERE trace = ?1";
-
-const ONE: &str = "SELECT span_id, parent, name, kind, service, start_time, end_time, status, attributes, lag, \
-    ttl, extra, ?2 AS state FROM span_row WHERE trace = ?1 AND span_id = ?3 \
-    UNION ALL \
-    SELECT span_id, parent, name, kind, service, start_time, end_time, status, attributes, lag, ttl, extra, state \
-    FROM span_open WHERE trace = ?1 AND span_id = ?3";
+/// Returns a statement that selects finished and incomplete spans with their state, for which `condition` is true. `?2` is
+/// the state of finished spans.
+fn select_where(condition: &str) -> String {
+    let columns = select_list::<SpanColumns<'_>>("s");
+    format!(
+        "SELECT {columns}, ?2 AS state FROM span_row s WHERE {condition} \
+         UNION ALL SELECT {columns}, s.state FROM span_open s WHERE {condition}"
+    )
+}
 
 impl Session {
-    /// All spans of a trace, without their events.
+    /// Returns all spans of a trace, without their events.
     pub(super) async fn spans_of(&mut self, trace: i64, trace_id: TraceId) -> Result<Vec<Span>, QueryError> {
-        use crate::codes::Code as _;
+        static OF_TRACE: LazyLock<String> = LazyLock::new(|| select_where("s.trace = ?1"));
         let Self { db, services, .. } = self;
-        let mut rows = sqlx::query(OF_TRACE).bind(trace).bind(SpanState::Ended.code()).fetch(&mut **db);
+        let query = sqlx::query(OF_TRACE.as_str()).bind(trace).bind(SpanState::Ended.code());
+        let mut rows = query.fetch(&mut **db);
         let mut spans = Vec::new();
         while let Some(row) = rows.try_next().await.map_err(query_error)? {
-            let state = row.try_get_unchecked(SPAN_COLUMN_COUNT).and_then(word).map_err(query_error)?;
-            spans.push(read_span(&row, 0, trace_id, state, services).map_err(query_error)?);
+            spans.push(read_span(&row, trace_id, services).map_err(query_error)?);
         }
         Ok(spans)
     }
 
-    async fn span(&mut self, trace: i64, key: SpanKey) -> Result<Option<Span>, QueryError> {
-        use crate::codes::Code as _;
-        let row = sqlx::query(ONE)
+    /// Returns the id of a trace, unless it has expired meanwhile.
+    async fn trace_id_of(&mut self, trace: i64) -> Result<Option<TraceId>, QueryError> {
+        let row: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT trace_id FROM trace WHERE id = ?1 AND expires > ?2")
+                .bind(trace)
+                .bind(self.now)
+                .fetch_optional(&mut *self.db)
+                .await
+                .map_err(query_error)?;
+        row.map(|id| trace_id_of(&id)).transpose().map_err(query_error)
+    }
+
+    /// Returns one span, without its events.
+    async fn span_without_events(&mut self, trace: i64, key: SpanKey) -> Result<Option<Span>, QueryError> {
+        static ONE: LazyLock<String> = LazyLock::new(|| select_where("s.trace = ?1 AND s.span_id = ?3"));
+        let row = sqlx::query(ONE.as_str())
             .bind(trace)
             .bind(SpanState::Ended.code())
             .bind(span_id_bits(key.span_id))
             .fetch_optional(&mut *self.db)
             .await
             .map_err(query_error)?;
-        let Some(row) = row else { return Ok(None) };
-        let state = row.try_get_unchecked(SPAN_COLUMN_COUNT).and_then(word).map_err(query_error)?;
-        read_span(&row, 0, key.trace_id, state, &self.services).map(Some).map_err(query_error)
+        let read = row.map(|row| read_span(&row, key.trace_id, &self.services));
+        read.transpose().map_err(query_error)
     }
 
-    /// The trace in which a span of this id started last.
+    /// Returns the trace in which a span of this id started last.
     async fn trace_of(
         &mut self,
         reader: &Reader,
         span: SpanId,
     ) -> Result<Option<(i64, TraceId)>, QueryError> {
-        let candidates =
-            postings::rows_of(&mut self.db, &reader.0.open_blocks, span).await.map_err(query_error)?;
+        let candidates = postings::rows_of_span(&mut self.db, reader.unsealed_blocks(), span)
+            .await
+            .map_err(query_error)?;
         let row = sqlx::query(
             "SELECT t.id, t.trace_id FROM ( \
                SELECT s.trace, s.start_time FROM json_each(?2) j CROSS JOIN span_row s ON s.id = j.value \
@@ -78,22 +94,31 @@ impl Session {
              ORDER BY c.start_time DESC, t.trace_id DESC LIMIT 1",
         )
         .bind(span_id_bits(span))
-        .bind(crate::statement::json_list(candidates))
+        .bind(json_list(candidates))
         .bind(self.now)
         .fetch_optional(&mut *self.db)
         .await
         .map_err(query_error)?;
         let Some(row) = row else { return Ok(None) };
-        let read = || Ok((row.try_get_unchecked(0)?, trace_id_of(row.try_get_unchecked(1)?)?));
+        let read = || {
+            let (number, trace_id): (i64, &[u8]) = read_row(&row)?;
+            Ok((number, trace_id_of(trace_id)?))
+        };
         read().map(Some).map_err(query_error)
     }
 }
 
+fn read_span(row: &SqliteRow, trace_id: TraceId, services: &Services) -> Result<Span, sqlx::Error> {
+    let (columns, code): (SpanColumns<'_>, i64) = read_row(row)?;
+    columns.into_span(trace_id, word(code)?, services)
+}
+
 impl Reader {
-    pub(super) async fn get_one(&self, key: SpanKey) -> Result<Option<Span>, QueryError> {
+    /// Returns a span with its events.
+    pub(super) async fn span(&self, key: SpanKey) -> Result<Option<Span>, QueryError> {
         let mut session = self.session().await?;
         let Some(trace) = session.number_of(key.trace_id).await? else { return Ok(None) };
-        let Some(mut span) = session.span(trace, key).await? else { return Ok(None) };
+        let Some(mut span) = session.span_without_events(trace, key).await? else { return Ok(None) };
         let logs = session.logs_of(trace, key).await?.into_iter();
         let points = session.points_of(trace, key).await?.into_iter();
         let mut events: Vec<(i64, SpanEvent)> = logs
@@ -105,6 +130,7 @@ impl Reader {
         Ok(Some(span))
     }
 
+    /// Returns a span and the spans below it.
     pub(super) async fn tree(&self, query: TreeQuery) -> Result<Option<SpanTree>, QueryError> {
         let mut session = self.session().await?;
         let found = match query.trace_id {
@@ -116,7 +142,7 @@ impl Reader {
         Ok(tree_of(spans, query.span_id, query.max_depth))
     }
 
-    /// Spans of the traces that match, trace by trace, newest first.
+    /// Returns the spans of the traces that match, trace by trace, newest first.
     pub(super) fn spans(&self, query: SpanQuery) -> Pages<Span> {
         struct State {
             reader: Reader,
@@ -126,7 +152,7 @@ impl Reader {
         let state = State { reader: self.clone(), query, traces: None };
         Box::pin(stream::try_unfold(state, |mut state| async move {
             let reader = state.reader.clone();
-            let step = async {
+            let read = async {
                 let traces = match &mut state.traces {
                     Some(traces) => traces,
                     None => {
@@ -145,33 +171,20 @@ impl Reader {
                     && bytes < PAGE_BYTES
                     && let Some(number) = traces.pop_front()
                 {
-                    let Some(trace_id) = session.visible(number).await? else { continue };
+                    let Some(trace_id) = session.trace_id_of(number).await? else { continue };
                     let spans = session.spans_of(number, trace_id).await?;
                     let asked = spans_from_root(spans, state.query.max_depth).into_iter();
                     page.extend(
                         asked
                             .filter_map(|span| with_attributes(span, &state.query.attributes))
-                            .inspect(|span| bytes += span.attributes.payload_bytes()),
+                            .inspect(|span| bytes += span.retained_bytes()),
                     );
                 }
                 Ok(page)
             };
-            let page = reader.within(step).await?;
+            let page = reader.within_timeout(read).await?;
             let is_last = page.is_empty() && state.traces.as_ref().is_some_and(VecDeque::is_empty);
             Ok(if is_last { None } else { Some((page, state)) })
         }))
-    }
-}
-
-impl Session {
-    /// The id of a trace that has not expired meanwhile.
-    async fn visible(&mut self, trace: i64) -> Result<Option<TraceId>, QueryError> {
-        let row = sqlx::query("SELECT trace_id FROM trace WHERE id = ?1 AND expires > ?2")
-            .bind(trace)
-            .bind(self.now)
-            .fetch_optional(&mut *self.db)
-            .await
-            .map_err(query_error)?;
-        row.map(|row| trace_id_of(row.try_get_unchecked(0)?)).transpose().map_err(query_error)
     }
 }

@@ -1,45 +1,45 @@
-//! The file's schema: made, recognised, migrated.
+//! The schema of the file: creates it, recognizes it and migrates it.
 
 mod views;
 
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
-use crate::OpenError;
+use crate::error::OpenError;
 
-/// `PRAGMA application_id`: how a file is told to be ours.
+/// `PRAGMA application_id`, by which a file is recognized as ours.
 const APPLICATION_ID: i64 = 0x4c6c_5472;
 
-/// The steps from an empty file to the latest schema; step `i` leads to version `i + 1`.
+/// The steps from an empty file to the latest schema. Step `i` leads to version `i + 1`.
 const STEPS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
 
 /// The latest schema version.
 pub(crate) const VERSION: i64 = 3;
-const _: () = assert!(STEPS.len() == 3, "a step more is a version more");
+const _: () = assert!(STEPS.len() == 3, "each step is a version");
 
-/// What a file is, from its header alone.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
-    /// Nothing in it yet.
+    /// It contains nothing yet.
     Empty,
     /// A telemetry database of this version.
     Ours(i64),
-    /// Written by the reference implementation.
+    /// A database of the reference implementation.
     Reference,
-    /// Something else.
+    /// Anything else.
     Foreign,
 }
 
-/// Looks at what the file is.
-pub(crate) async fn recognise(db: &mut SqliteConnection) -> Result<FileKind, sqlx::Error> {
-    let application: i64 = sqlx::query("PRAGMA application_id").fetch_one(&mut *db).await?.try_get(0)?;
-    let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&mut *db).await?.try_get(0)?;
+/// Returns the kind of the file.
+pub(crate) async fn file_kind(db: &mut SqliteConnection) -> Result<FileKind, sqlx::Error> {
+    let application: i64 = sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *db).await?;
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *db).await?;
     if application == APPLICATION_ID {
         return Ok(FileKind::Ours(version));
     }
-    let tables = sqlx::query("SELECT name FROM sqlite_schema WHERE type = 'table'").fetch_all(db).await?;
-    let names: Vec<String> = tables.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+    let names: Vec<String> = sqlx::query_scalar(sql).fetch_all(db).await?;
     Ok(if names.is_empty() && application == 0 && version == 0 {
         FileKind::Empty
     } else if ["traces", "spans", "span_events"].iter().all(|table| names.iter().any(|name| name == table)) {
@@ -49,24 +49,24 @@ pub(crate) async fn recognise(db: &mut SqliteConnection) -> Result<FileKind, sql
     })
 }
 
-/// Refuses a file that is not ours to write, before a writer's settings change anything in it. Looks on a
-/// connection that only reads.
-pub(crate) async fn admit(db: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
-    match recognise(db).await.map_err(|error| OpenError::from_sqlx(path, error))? {
+/// Checks on a reading connection that the file is ours to write, before the settings of a writer change anything in
+/// it.
+pub(crate) async fn check_ours(db: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    match file_kind(db).await.map_err(|error| OpenError::from_sqlx(path, error))? {
         FileKind::Empty => Ok(()),
         FileKind::Ours(version) if version <= VERSION => Ok(()),
         kind => Err(refusal(kind, path)),
     }
 }
 
-/// Brings the file to the latest schema. A step is whole or not at all.
+/// Brings the file to the latest schema, in one transaction.
 ///
 /// # Errors
 ///
-/// [`OpenError`] for a file of another program, of a newer version, or a damaged one.
+/// Returns an [`OpenError`] for a file of another program, of a newer version, or a damaged one.
 pub(crate) async fn migrate(db: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let failed = |error| OpenError::from_sqlx(path, error);
-    let version = match recognise(db).await.map_err(failed)? {
+    let version = match file_kind(db).await.map_err(failed)? {
         FileKind::Empty => 0,
         FileKind::Ours(version) if version <= VERSION => version,
         kind => return Err(refusal(kind, path)),
@@ -77,8 +77,8 @@ pub(crate) async fn migrate(db: &mut SqliteConnection, path: &Path) -> Result<()
     apply(db, version, STEPS).await.map_err(failed)
 }
 
-/// Whether the file has the views as they are now. They hold no data: better ones replace them without
-/// a new version.
+/// Returns true if the file has the current views. Views contain no data, so changed ones replace them without a new
+/// version.
 async fn has_views(db: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     let sql = "SELECT sql FROM sqlite_schema WHERE type = 'view'";
     let stored: Vec<String> = sqlx::query_scalar(sql).fetch_all(db).await?;
@@ -86,14 +86,14 @@ async fn has_views(db: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     Ok(views::statements(&views).all(|view| stored.iter().any(|stored| stored == view)))
 }
 
-/// Why a file can't be used.
+/// Returns the error for a file that can't be used.
 pub(crate) fn refusal(kind: FileKind, path: &Path) -> OpenError {
     let path = path.to_owned();
     match kind {
         FileKind::Ours(found) => OpenError::Newer { path, found, known: VERSION },
         FileKind::Reference => OpenError::Foreign {
             path,
-            hint: ": Llama Stack wrote it; choose another path and bring it in with `telemetry import`",
+            hint: ": Llama Stack wrote it; choose another path and import it with `telemetry import`",
         },
         FileKind::Foreign => {
             OpenError::Foreign { path, hint: ": another program wrote it; choose another path" }
@@ -102,7 +102,7 @@ pub(crate) fn refusal(kind: FileKind, path: &Path) -> OpenError {
     }
 }
 
-/// Takes the steps after `version`, all in one transaction, and makes the views anew.
+/// Applies the steps after `version` and creates the views again, all in one transaction.
 async fn apply(db: &mut SqliteConnection, version: i64, steps: &[&'static str]) -> Result<(), sqlx::Error> {
     let mut transaction = db.begin_with("BEGIN IMMEDIATE").await?;
     // First: a step may change a table that a view names.
@@ -143,7 +143,7 @@ mod tests {
                     ALTER TABLE service ADD COLUMN host TEXT";
         let steps = [STEPS, &[step]].concat();
         apply(&mut db, VERSION, &steps).await.unwrap();
-        assert_eq!(recognise(&mut db).await.unwrap(), FileKind::Ours(VERSION + 1));
+        assert_eq!(file_kind(&mut db).await.unwrap(), FileKind::Ours(VERSION + 1));
         assert_eq!(
             number(&mut db, "SELECT count(*) FROM service WHERE name = 'chat' AND host IS NULL").await,
             1
@@ -181,7 +181,7 @@ mod tests {
         let step = "CREATE TABLE half (id INTEGER); CREATE TABLE service (id INTEGER)";
         let steps = [STEPS, &[step]].concat();
         assert!(apply(&mut db, VERSION, &steps).await.is_err());
-        assert_eq!(recognise(&mut db).await.unwrap(), FileKind::Ours(VERSION));
+        assert_eq!(file_kind(&mut db).await.unwrap(), FileKind::Ours(VERSION));
         assert_eq!(number(&mut db, "SELECT count(*) FROM sqlite_schema WHERE name = 'half'").await, 0);
         assert!(has_views(&mut db).await.unwrap());
     }

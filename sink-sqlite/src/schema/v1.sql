@@ -1,11 +1,11 @@
--- Tables of schema version 1. Times are nanoseconds since 1970; ids of spans are 64 bits read as
--- signed; codes of kinds, states and severities are those of codes.rs.
+-- Tables of schema version 1. Times are nanoseconds since 1970. Ids of spans are 64 bits, read as a signed integer.
+-- Numbers of kinds, states, statuses and severities are those of rows/values.rs.
 
--- One row: what this file has seen. Ids below are never used twice, also not after a deletion.
+-- One row: the latest batch and the next ids. No id is used twice, not even after a deletion.
 CREATE TABLE meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     run INTEGER NOT NULL,           -- the run whose batch was stored last
-    batch INTEGER NOT NULL,         -- its number: a batch that comes again is not stored again
+    batch INTEGER NOT NULL,         -- the number of that batch: a batch that comes again is not stored again
     next_trace INTEGER NOT NULL,
     next_span INTEGER NOT NULL,
     next_event INTEGER NOT NULL
@@ -16,7 +16,7 @@ INSERT INTO meta VALUES (1, 0, 0, 1, 0, 1);
 CREATE TABLE service (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
-    local INTEGER NOT NULL,         -- 1: the service of the program that wrote it
+    local INTEGER NOT NULL,         -- 1: the service of the program that wrote the row
     UNIQUE (name, local)
 ) STRICT;
 
@@ -25,21 +25,21 @@ CREATE TABLE trace (
     trace_id BLOB NOT NULL,         -- 16 bytes
     start_time INTEGER,             -- the earliest start; null without a span
     end_time INTEGER,               -- the latest end
-    expires INTEGER NOT NULL,       -- the latest of all that belongs to it
+    expires INTEGER NOT NULL,       -- the latest expiry of all that belongs to it
     created INTEGER NOT NULL,       -- when its first event arrived
-    root INTEGER,                   -- the earliest span without a parent; null: found when read
+    root INTEGER,                   -- the earliest span without a parent; null: queries find the root
     root_start INTEGER,
     service INTEGER                 -- of that root
 ) STRICT;
 
--- On the text, so that the views find a trace by it.
+-- On the text form, so that queries of the views use the index.
 CREATE UNIQUE INDEX trace_by_id ON trace (lower(hex(trace_id)));
 CREATE INDEX trace_by_start ON trace (start_time) WHERE start_time IS NOT NULL;
 CREATE INDEX trace_by_expires ON trace (expires);
 
--- Finished spans; never changed, only added and deleted.
+-- Finished spans. They are added and deleted, never changed.
 CREATE TABLE span_row (
-    id INTEGER PRIMARY KEY,         -- so many of them are a posting block: see postings/
+    id INTEGER PRIMARY KEY,         -- a range of ids is a block, see postings/
     trace INTEGER NOT NULL,
     span_id INTEGER NOT NULL,
     parent INTEGER,
@@ -52,11 +52,11 @@ CREATE TABLE span_row (
     attributes TEXT NOT NULL,
     lag INTEGER NOT NULL,           -- arrival minus start
     ttl INTEGER NOT NULL,           -- seconds from arrival
-    extra TEXT,                     -- what few spans have, as JSON; see rows.rs
+    extra TEXT,                     -- what only few spans have, as JSON, see rows/spans.rs
     UNIQUE (trace, span_id)
 ) STRICT;
 
--- Spans that run, or of which one half is missing.
+-- Incomplete spans: they run, or their start or end is missing.
 CREATE TABLE span_open (
     trace INTEGER NOT NULL,
     span_id INTEGER NOT NULL,
@@ -72,13 +72,13 @@ CREATE TABLE span_open (
     ttl INTEGER NOT NULL,
     extra TEXT,
     state INTEGER NOT NULL,
-    submitted BLOB,                 -- the trace id its events carried, where that was another
+    submitted BLOB,                 -- the trace id that its events carried, if it was a different one
     PRIMARY KEY (trace, span_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX span_open_by_submitted ON span_open (submitted, span_id) WHERE submitted IS NOT NULL;
 
--- Ends that wait for their start, under the ids they carried.
+-- Ends that wait for their start, by the ids that they carried.
 CREATE TABLE end_waiting (
     trace_id BLOB NOT NULL,
     span_id INTEGER NOT NULL,
@@ -96,13 +96,13 @@ CREATE TABLE log_row (
     trace INTEGER,
     span_id INTEGER,
     time INTEGER NOT NULL,
-    severity INTEGER,               -- null: a span event, and body is its name
+    severity INTEGER,               -- null: a span event, whose name is the body
     body TEXT NOT NULL,
     attributes TEXT NOT NULL,
     service INTEGER NOT NULL,
     lag INTEGER NOT NULL,           -- arrival minus time
     ttl INTEGER NOT NULL,
-    expires INTEGER                 -- only without a trace; else it goes with the trace
+    expires INTEGER                 -- only without a trace: else the log expires with the trace
 ) STRICT;
 
 CREATE INDEX log_by_trace ON log_row (trace) WHERE trace IS NOT NULL;
@@ -111,11 +111,11 @@ CREATE INDEX log_by_expires ON log_row (expires) WHERE expires IS NOT NULL;
 
 CREATE TABLE metric_series (
     id INTEGER PRIMARY KEY,
-    key BLOB NOT NULL UNIQUE,       -- hash of all that follows
+    key BLOB NOT NULL UNIQUE,       -- hash of all other columns that identify the series
     name TEXT NOT NULL,             -- as logged
-    canonical TEXT NOT NULL,        -- what it is known as
+    canonical TEXT NOT NULL,        -- the name in queries
     unit TEXT NOT NULL,
-    kind INTEGER,                   -- as the event said
+    kind INTEGER,                   -- as the event named it
     floats INTEGER NOT NULL,        -- 1: its first value was a float
     labels TEXT NOT NULL,
     service INTEGER NOT NULL
@@ -139,11 +139,11 @@ CREATE TABLE metric_point (
 CREATE INDEX metric_by_trace ON metric_point (trace) WHERE trace IS NOT NULL;
 CREATE INDEX metric_by_expires ON metric_point (expires) WHERE trace IS NULL;
 
--- Posting blocks: which of their finished spans may hold an attribute; see postings/.
+-- Blocks of finished spans, and which of their spans may have an attribute: see postings/.
 CREATE TABLE block (
-    id INTEGER PRIMARY KEY,         -- span_row.id by the size of a block
+    id INTEGER PRIMARY KEY,         -- span_row.id divided by the size of a block
     newest INTEGER NOT NULL,        -- the latest start of its spans
-    sealed INTEGER NOT NULL         -- 1: its postings are written
+    sealed INTEGER NOT NULL         -- what its postings contain, see postings/block.rs
 ) STRICT;
 
 CREATE TABLE posting (

@@ -1,15 +1,15 @@
 -- Schema version 2.
 
--- Cumulative streams that came by OTLP, so that a restart counts nothing twice.
+-- The latest state of cumulative streams that came by OTLP, so that a restart counts nothing twice.
 CREATE TABLE stream_mark (
-    stream BLOB PRIMARY KEY,        -- 16 bytes: a hash of all that tells the stream from others
-    state TEXT NOT NULL,            -- its latest reading, as the receiver wrote it
-    expires INTEGER NOT NULL        -- with the point that was counted from it
+    stream BLOB PRIMARY KEY,        -- 16 bytes: a hash of all that identifies the stream
+    state TEXT NOT NULL,            -- the latest reading, as the receiver wrote it
+    expires INTEGER NOT NULL        -- when the point that was counted from it expires
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX stream_mark_by_expires ON stream_mark (expires);
 
--- Blocks are of 8,192 spans, no longer of 16,384. Those of version 1 are looked through whole until they expire.
+-- Blocks have 8,192 spans, no longer 16,384. The spans of version 1 are indexed again in the background.
 DELETE FROM posting;
 DELETE FROM number;
 DELETE FROM block;

@@ -1,8 +1,8 @@
-//! The views' text: `views.sql` with its shorthands written out.
+//! The text of the views: `views.sql` with its shorthands replaced by SQL.
 
 use telemetry_core::{Severity, SpanKind};
 
-/// What a shorthand `$NAME(x)` of `views.sql` stands for; `#` is its argument.
+/// Returns the shorthands `$NAME(x)` of `views.sql`, each with the SQL it stands for. `#` is the argument.
 fn shorthands() -> Vec<(&'static str, String)> {
     let words = |all: &[String]| {
         let cases: Vec<String> =
@@ -12,7 +12,7 @@ fn shorthands() -> Vec<(&'static str, String)> {
     let severities: Vec<String> = Severity::ALL.iter().map(|severity| severity.as_str().to_owned()).collect();
     let kinds: Vec<String> = SpanKind::ALL.iter().map(|kind| kind.as_str().to_uppercase()).collect();
     vec![
-        // Division rounds toward zero, also before 1970; no step may leave 64 bits.
+        // Division rounds toward zero, also before 1970. No intermediate result may exceed 64 bits.
         ("SECONDS", "(# / 1000000000 - (# % 1000000000 < 0))".to_owned()),
         ("NANOS", "(# % 1000000000 + 1000000000 * (# % 1000000000 < 0))".to_owned()),
         (
@@ -34,7 +34,8 @@ fn shorthands() -> Vec<(&'static str, String)> {
              ELSE printf('%!.17g', #) END"
                 .to_owned(),
         ),
-        // The root where no span lacks a parent: the earliest whose parent is not in the trace, else the earliest.
+        // The root of a trace in which every span has a parent: the earliest span whose parent is not in the trace, else
+        // the earliest span.
         (
             "ROOT",
             "(SELECT r.# FROM (SELECT c.*, CASE WHEN c.parent IS NULL THEN 0 \
@@ -52,36 +53,40 @@ fn shorthands() -> Vec<(&'static str, String)> {
 const NOW: &str = "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000000 + \
                    CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000000)";
 
-/// Drops the views, whichever there are.
+/// Drops the views that exist.
 pub(super) const DROP: &str = "DROP VIEW IF EXISTS traces; DROP VIEW IF EXISTS spans; \
      DROP VIEW IF EXISTS span_events; DROP VIEW IF EXISTS logs; DROP VIEW IF EXISTS metrics;";
 
-/// The statements of [`sql`], as SQLite keeps them.
+/// Returns the statements of [`sql`] as SQLite stores them.
 pub(super) fn statements(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(';').filter_map(|statement| statement.find("CREATE VIEW").map(|start| &statement[start..]))
 }
 
-/// The statements that make the views.
+/// Returns the statements that create the views.
 pub(super) fn sql() -> String {
     let mut text = include_str!("views.sql").replace("$NOW", NOW);
     let shorthands = shorthands();
-    while let Some((at, name, meaning)) = next(&text, &shorthands) {
+    while let Some((at, name, meaning)) = next_shorthand(&text, &shorthands) {
         let open = at + 1 + name.len();
-        let close = matching(&text, open);
+        let close = closing_parenthesis(&text, open);
         let argument = text[open + 1..close].to_owned();
         text.replace_range(at..=close, &meaning.replace('#', &argument));
     }
     text
 }
 
-fn next<'a>(text: &str, shorthands: &'a [(&'static str, String)]) -> Option<(usize, &'a str, &'a str)> {
+/// Returns a shorthand that the text contains, with its index.
+fn next_shorthand<'a>(
+    text: &str,
+    shorthands: &'a [(&'static str, String)],
+) -> Option<(usize, &'a str, &'a str)> {
     shorthands
         .iter()
         .find_map(|(name, meaning)| text.find(&format!("${name}(")).map(|at| (at, *name, meaning.as_str())))
 }
 
-/// The place of the parenthesis that closes the one at `open`.
-fn matching(text: &str, open: usize) -> usize {
+/// Returns the index of the parenthesis that closes the one at `open`.
+fn closing_parenthesis(text: &str, open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, byte) in text.bytes().enumerate().skip(open) {
         match byte {

@@ -1,5 +1,5 @@
 -- The SQL interface: the reference's tables as views, and `logs` and `metrics` beside them.
--- Expired data is not in them. Readable with SQLite 3.40.
+-- They show no expired data. SQLite 3.40 and later can read them.
 
 CREATE VIEW traces AS
 SELECT
@@ -63,7 +63,7 @@ SELECT
 FROM metric_point p JOIN metric_series m ON m.id = p.series LEFT JOIN trace t ON t.id = p.trace
 WHERE coalesce(t.expires, p.expires) > $NOW;
 
--- Two halves, so that the logs of a trace are found by its index.
+-- Two parts, so that an index finds the logs of a trace.
 CREATE VIEW logs AS
 SELECT
     l.id AS id,

@@ -1,71 +1,75 @@
-//! The one connection that writes.
+//! Stores batches, on the only connection that writes.
 
-mod events;
-mod join;
-mod open;
-mod plan;
-mod spans;
-mod state;
+mod batch_parts;
+mod file_state;
+mod finished_spans;
+mod incomplete_spans;
+mod keys;
+mod logs_and_points;
+mod span_halves;
 mod traces;
 
 use std::sync::Arc;
 
 use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 use telemetry_core::{Batch, BatchId, Recovered, SinkError, Timestamp, Written};
+use telemetry_files::FileLock;
 
 use crate::checkpoint::Checkpointer;
+use crate::config::Config;
 use crate::connect::{self, Role};
-use crate::error::write_error;
-use crate::identity::FileIdentity;
-use crate::lock::WriterLock;
-use crate::postings::{self, OpenBlocks, Tokens};
+use crate::error::{OpenError, write_error};
+use crate::files::{self, FileIdentity};
+use crate::postings::{self, Tokens, UnsealedBlocks};
 use crate::purge;
 use crate::schema;
-use crate::{Config, OpenError};
 
-use plan::Plan;
-use state::State;
+use batch_parts::BatchPart;
+use file_state::FileState;
+use finished_spans::FinishedSpans;
+use logs_and_points::LogsAndPoints;
+use traces::TraceStatements;
 
-/// Stores batches, each in one transaction with its number.
+/// Stores batches, each in one transaction together with its number.
 pub(crate) struct Writer {
     config: Arc<Config>,
     service_name: String,
     db: SqliteConnection,
-    identity: FileIdentity,
+    file: FileIdentity,
     statements: Statements,
-    state: State,
-    /// The last write ended in the middle: what is in memory may not be what is in the file.
+    state: FileState,
+    /// True if a write did not end: `state` may differ from the file.
     stale: bool,
     /// How often another file was found at the path.
     reopened: u64,
-    _lock: WriterLock,
+    _lock: FileLock,
 }
 
-/// Every statement for many rows.
+/// The statements for many rows.
 struct Statements {
-    traces: traces::Statements,
-    spans: spans::Statements,
-    events: events::Statements,
+    traces: TraceStatements,
+    finished_spans: FinishedSpans,
+    logs_and_points: LogsAndPoints,
 }
 
 impl Writer {
-    /// Opens the database for writing; creates it if it is missing, migrates it if it is old.
+    /// Opens the database for writing. Creates it if it is missing and migrates it if it is old.
     pub(crate) async fn open(config: Arc<Config>, service_name: &str) -> Result<Self, OpenError> {
         let path = &config.path;
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)
                 .map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
         }
-        let lock = WriterLock::take(path)?;
-        let (db, state, identity) = Self::connect(&config, service_name, OpenBlocks::default()).await?;
+        let lock = files::lock(path)?;
+        let (db, state, file) = Self::connect(&config, service_name, UnsealedBlocks::default()).await?;
         Ok(Self {
             service_name: service_name.to_owned(),
             db,
-            identity,
+            file,
             statements: Statements {
-                traces: traces::Statements::new(),
-                spans: spans::Statements::new(),
-                events: events::Statements::new(),
+                traces: TraceStatements::new(),
+                finished_spans: FinishedSpans::new(),
+                logs_and_points: LogsAndPoints::new(),
             },
             state,
             stale: false,
@@ -78,30 +82,30 @@ impl Writer {
     async fn connect(
         config: &Config,
         service_name: &str,
-        open_blocks: OpenBlocks,
-    ) -> Result<(SqliteConnection, State, FileIdentity), OpenError> {
+        unsealed_blocks: UnsealedBlocks,
+    ) -> Result<(SqliteConnection, FileState, FileIdentity), OpenError> {
         let path = &config.path;
         let failed = |error| OpenError::from_sqlx(path, error);
         if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
             let mut db = connect::open(config, Role::Reader).await.map_err(failed)?;
-            schema::admit(&mut db, path).await?;
+            schema::check_ours(&mut db, path).await?;
             db.close().await.map_err(failed)?;
         }
         let mut db = connect::open(config, Role::Writer).await.map_err(failed)?;
         schema::migrate(&mut db, path).await?;
-        let state = State::load(&mut db, service_name, open_blocks).await.map_err(failed)?;
+        let state = FileState::load(&mut db, service_name, unsealed_blocks).await.map_err(failed)?;
         Ok((db, state, FileIdentity::of(path)))
     }
 
-    /// Marks what an earlier run left open, and gives it.
+    /// Marks the spans that an earlier run left open as unfinished. Returns them, with the ends that wait.
     pub(crate) async fn recover(&mut self) -> Result<Recovered, OpenError> {
         let path = self.config.path.clone();
-        open::recover(&mut self.db, &self.state.services_by_id)
+        incomplete_spans::recover(&mut self.db, &self.state.services_by_id)
             .await
             .map_err(|error| OpenError::from_sqlx(&path, error))
     }
 
-    /// Stores a batch whole or not at all. A batch that is stored already is not stored again.
+    /// Stores a batch completely or not at all. A batch that is stored already is not stored again.
     pub(crate) async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
         if batch.is_empty() {
             return Ok(batch.delivered());
@@ -110,20 +114,20 @@ impl Writer {
         if self.state.has(batch.id()) {
             return Ok(batch.delivered());
         }
-        let plans = Plan::of(batch);
+        let parts = BatchPart::split(batch);
         self.stale = true;
-        self.store(batch.id(), &plans).await.map_err(|error| write_error(&self.config.path, error))?;
+        self.store(batch.id(), &parts).await.map_err(|error| write_error(&self.config.path, error))?;
         self.stale = false;
         Ok(batch.delivered())
     }
 
-    /// Makes what is in memory agree with the file again, after an error or a write that was dropped,
-    /// and notices a file that was deleted or replaced.
+    /// Reads the state from the file again after an error or a write that was dropped. Opens the file again if it was
+    /// deleted or replaced.
     async fn refresh(&mut self) -> Result<(), SinkError> {
-        if self.identity != FileIdentity::of(&self.config.path) {
+        if self.file != FileIdentity::of(&self.config.path) {
             tracing::error!(
                 path = %self.config.path.display(),
-                "the database file was deleted or replaced while in use; opening what is there now"
+                "the database file was deleted or replaced while in use; opening the file that is there now"
             );
             return self.reopen().await;
         }
@@ -140,18 +144,19 @@ impl Writer {
         }
     }
 
-    /// Reads the file anew, on the connection there is if that still works.
-    async fn reload(&mut self) -> Result<State, sqlx::Error> {
-        // Where the disk is full SQLite ends a transaction by itself. sqlx does not learn of it, fails to end
-        // it, and never begins another: seen here, before anything is asked.
+    /// Reads the state from the file again on the present connection. Fails if that connection can't be used.
+    async fn reload(&mut self) -> Result<FileState, sqlx::Error> {
+        // When the disk is full, SQLite ends a transaction by itself. sqlx does not learn of it, fails to end the
+        // transaction and never begins another. This finds out before anything is read.
         self.db.begin_with("BEGIN").await?.rollback().await?;
-        let open_blocks = self.open_blocks();
-        State::load(&mut self.db, &self.service_name, open_blocks).await
+        let unsealed_blocks = self.unsealed_blocks();
+        FileState::load(&mut self.db, &self.service_name, unsealed_blocks).await
     }
 
+    /// Opens the file at the path again.
     async fn reopen(&mut self) -> Result<(), SinkError> {
         self.stale = true;
-        let (db, state, identity) = Self::connect(&self.config, &self.service_name, self.open_blocks())
+        let (db, state, file) = Self::connect(&self.config, &self.service_name, self.unsealed_blocks())
             .await
             .map_err(|error| match error {
                 OpenError::Corrupt { .. } | OpenError::Newer { .. } | OpenError::Foreign { .. } => {
@@ -162,24 +167,26 @@ impl Writer {
         self.db = db;
         self.state = state;
         self.stale = false;
-        if self.identity != identity {
-            self.identity = identity;
+        if self.file != file {
+            self.file = file;
             self.reopened += 1;
         }
         Ok(())
     }
 
-    async fn store(&mut self, id: BatchId, plans: &[Plan<'_>]) -> Result<(), sqlx::Error> {
+    /// Stores a batch in one transaction.
+    async fn store(&mut self, id: BatchId, parts: &[BatchPart<'_>]) -> Result<(), sqlx::Error> {
         let Self { db, statements, state, .. } = self;
         let mut transaction = db.begin_with("BEGIN IMMEDIATE").await?;
         let db = &mut *transaction;
-        for plan in plans {
-            state.learn_services(db, plan).await?;
-            let mut traces = statements.traces.upsert(db, plan, state).await?;
-            open::store(db, &statements.spans, plan, &mut traces, state).await?;
-            let repeated = statements.spans.store_finished(db, plan, &mut traces, state).await?;
-            open::store_waiting(db, &statements.spans, plan, &mut traces, state).await?;
-            statements.events.store(db, plan, &traces, &repeated, state).await?;
+        let Statements { traces, finished_spans, logs_and_points } = statements;
+        for part in parts {
+            state.number_services(db, part.service_names()).await?;
+            let mut traces = traces.upsert(db, part, state).await?;
+            incomplete_spans::store(db, finished_spans, part, &mut traces, state).await?;
+            let repeated = finished_spans.store(db, part, &mut traces, state).await?;
+            incomplete_spans::store_ends(db, finished_spans, part, &mut traces, state).await?;
+            logs_and_points.store(db, part, &traces, &repeated, state).await?;
             traces::recompute(db, &traces).await?;
         }
         state.save(db, id).await?;
@@ -188,9 +195,9 @@ impl Writer {
         Ok(())
     }
 
-    /// What is in no posting on disk yet, for this program's readers.
-    pub(crate) fn open_blocks(&self) -> OpenBlocks {
-        self.state.open_blocks.clone()
+    /// Returns the blocks whose postings are not on disk yet, for this program's readers.
+    pub(crate) fn unsealed_blocks(&self) -> UnsealedBlocks {
+        self.state.unsealed_blocks.clone()
     }
 
     /// Writes the postings of a full block.
@@ -204,29 +211,29 @@ impl Writer {
         sealing.await.map_err(|error| write_error(&self.config.path, error))
     }
 
-    /// How often another file was found at the path: connections made before are of the one before.
+    /// Returns how often another file was found at the path. Connections that are older read an earlier file.
     pub(crate) const fn reopened(&self) -> u64 {
         self.reopened
     }
 
-    /// Keeps the write-ahead log from growing without end.
+    /// Keeps the write-ahead log from growing without limit.
     pub(crate) async fn bound_log(&mut self, checkpointer: &Checkpointer) {
-        checkpointer.bound(&mut self.db).await;
+        checkpointer.bound_log(&mut self.db).await;
     }
 
-    /// Copies the write-ahead log into the database and truncates it: the file is whole by itself.
+    /// Copies the write-ahead log into the database and empties it, so that the database is complete without the log.
     pub(crate) async fn finish(&mut self) -> Result<(), SinkError> {
         let done = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.db).await;
         done.map(drop).map_err(|error| write_error(&self.config.path, error))
     }
 
-    /// Deletes about `rows` rows of what has expired or is too much; says whether there may be more.
+    /// Deletes about `rows` rows that have expired or are too many. Returns true if there may be more to do.
     pub(crate) async fn purge_step(&mut self, now: Timestamp, rows: i64) -> Result<bool, SinkError> {
         self.refresh().await?;
         self.stale = true;
         let max_size = self.config.max_size;
         let more = purge::step(&mut self.db, now, rows, max_size).await;
-        // What is in memory is not about what a purge deletes: it is right unless the purge failed.
+        // A purge deletes nothing that the state depends on, so only a purge that failed makes it stale.
         self.stale = more.is_err();
         more.map_err(|error| write_error(&self.config.path, error))
     }

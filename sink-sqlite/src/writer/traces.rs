@@ -1,51 +1,84 @@
-//! One row per trace, kept up once per batch.
+//! One row per trace, updated once per part of a batch.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 
-use super::plan::{Plan, TraceChange};
-use super::state::State;
-use crate::rows::trace_id_of;
-use crate::statement::{ManyRows, json_list};
+use super::batch_parts::{BatchPart, TraceChange};
+use super::file_state::FileState;
+use crate::bulk_statement::{BulkStatement, json_list};
+use crate::rows::{read_row, table_columns, trace_id_of};
 
-pub(super) struct Statements {
-    upsert: ManyRows,
+table_columns! {
+    /// A row of `trace`.
+    struct TraceRow<'r> {
+        id: i64,
+        trace_id: Cow<'r, [u8]>,
+        start_time: Option<i64>,
+        end_time: Option<i64>,
+        expires: i64,
+        created: i64,
+        root: Option<i64>,
+        root_start: Option<i64>,
+        service: Option<i64>,
+    }
 }
 
-/// The numbers of a batch's traces, by their place in the plan.
+impl TraceRow<'_> {
+    /// Returns the row of a trace of which nothing else is stored.
+    fn of(change: &TraceChange<'_>, id: i64, state: &FileState) -> Self {
+        Self {
+            id,
+            trace_id: change.id.to_bytes().to_vec().into(),
+            start_time: change.start,
+            end_time: change.end,
+            expires: change.expires,
+            created: change.arrived,
+            root: change.root.map(|root| root.span_id.cast_signed()),
+            root_start: change.root.map(|root| root.start),
+            service: change.root.map(|root| state.service(root.service.as_ref())),
+        }
+    }
+}
+
+/// Adds to the rows of traces.
+pub(super) struct TraceStatements {
+    upsert: BulkStatement,
+}
+
+/// The numbers of the traces of a part of a batch, by their index in the part.
 pub(super) struct Traces {
     numbers: Vec<i64>,
-    /// Numbers from here on were given by this batch.
+    /// Numbers from here on belong to traces that this part added.
     first_new: i64,
     recompute: Vec<i64>,
 }
 
 impl Traces {
-    pub(super) fn number(&self, place: usize) -> i64 {
-        self.numbers[place]
+    /// Returns the number of a trace.
+    pub(super) fn number(&self, index: usize) -> i64 {
+        self.numbers[index]
     }
 
-    /// Whether nothing can be stored of the trace yet.
+    /// Returns true if nothing else can be stored of the trace yet.
     pub(super) fn is_new(&self, number: i64) -> bool {
         number >= self.first_new
     }
 
-    /// What is known of the trace must be found anew, from all its spans.
+    /// Notes that start, end and root of a trace must be found again from all its spans.
     pub(super) fn recompute(&mut self, number: i64) {
         self.recompute.push(number);
     }
 }
 
-impl Statements {
+impl TraceStatements {
     pub(super) fn new() -> Self {
         Self {
-            upsert: ManyRows::new(
-                "INSERT INTO trace \
-                 (id, trace_id, start_time, end_time, expires, created, root, root_start, service) VALUES",
-                9,
-                // min and max of a null are null, hence the coalescing. An expired trace of this id is
-                // another trace: it is not touched, and not returned.
+            upsert: BulkStatement::new::<TraceRow<'_>>(
+                "INSERT INTO trace",
+                // min and max of a null are null, hence the coalescing. An expired trace of this id is another trace:
+                // it is neither changed nor returned.
                 "ON CONFLICT (lower(hex(trace_id))) DO UPDATE SET \
                  start_time = coalesce(min(start_time, excluded.start_time), start_time, excluded.start_time), \
                  end_time = coalesce(max(end_time, excluded.end_time), end_time, excluded.end_time), \
@@ -62,57 +95,43 @@ impl Statements {
         }
     }
 
-    /// Adds to every trace of the batch, and finds its number.
+    /// Adds a part of a batch to the rows of its traces. Returns the numbers of the traces.
     pub(super) async fn upsert(
         &self,
         db: &mut SqliteConnection,
-        plan: &Plan<'_>,
-        state: &mut State,
+        part: &BatchPart<'_>,
+        state: &mut FileState,
     ) -> Result<Traces, sqlx::Error> {
         let first_new = state.next_trace;
-        let places: HashMap<u128, usize> =
-            plan.traces.iter().enumerate().map(|(place, trace)| (trace.id.as_u128(), place)).collect();
-        let mut numbers = vec![0; plan.traces.len()];
-        let mut left: Vec<&TraceChange<'_>> = plan.traces.iter().collect();
-        // The second round, if any, is for those whose id an expired trace had.
+        let indexes: HashMap<u128, usize> =
+            part.traces.iter().enumerate().map(|(index, trace)| (trace.id.as_u128(), index)).collect();
+        let mut numbers = vec![0; part.traces.len()];
+        let mut left: Vec<&TraceChange<'_>> = part.traces.iter().collect();
+        // The second round is for traces whose id an expired trace had. There is rarely one.
         for _ in 0..2 {
-            let rows = left.iter().map(|trace| {
-                let number = state.next_trace;
-                state.next_trace += 1;
-                (number, *trace, trace.root.map(|root| (root, state.service(root.service.as_ref()))))
-            });
-            let rows: Vec<_> = rows.collect();
-            let returned = self.upsert.fetch(db, rows.into_iter(), |values, (number, trace, root)| {
-                values.add(number);
-                values.add(&trace.id.to_bytes()[..]);
-                values.add(trace.start);
-                values.add(trace.end);
-                values.add(trace.expires);
-                values.add(trace.arrived);
-                values.add(root.map(|(root, _)| root.bits()));
-                values.add(root.map(|(root, _)| root.start));
-                values.add(root.map(|(_, service)| service));
-            });
-            for row in returned.await? {
-                let id = trace_id_of(row.try_get_unchecked(1)?)?;
-                if let Some(&place) = places.get(&id.as_u128()) {
-                    numbers[place] = row.try_get_unchecked(0)?;
+            let first = state.next_trace;
+            state.next_trace += i64::try_from(left.len()).unwrap_or(i64::MAX);
+            let rows: Vec<_> =
+                (first..).zip(&left).map(|(number, trace)| TraceRow::of(trace, number, state)).collect();
+            for row in self.upsert.fetch(db, rows.into_iter()).await? {
+                let (number, trace_id): (i64, &[u8]) = read_row(&row)?;
+                if let Some(&index) = indexes.get(&trace_id_of(trace_id)?.as_u128()) {
+                    numbers[index] = number;
                 }
             }
-            left.retain(|trace| places.get(&trace.id.as_u128()).is_some_and(|&place| numbers[place] == 0));
+            left.retain(|trace| indexes.get(&trace.id.as_u128()).is_some_and(|&index| numbers[index] == 0));
             if left.is_empty() {
                 break;
             }
-            set_aside(db, &left).await?;
+            remove_ids(db, &left).await?;
         }
-        let recompute =
-            plan.traces.iter().zip(&numbers).filter(|(trace, _)| trace.recompute).map(|(_, &number)| number);
-        Ok(Traces { recompute: recompute.collect(), numbers, first_new })
+        let recompute = part.traces.iter().zip(&numbers).filter(|(trace, _)| trace.recompute);
+        Ok(Traces { recompute: recompute.map(|(_, &number)| number).collect(), numbers, first_new })
     }
 }
 
-/// Takes the id away from traces that have expired and are not deleted yet.
-async fn set_aside(db: &mut SqliteConnection, traces: &[&TraceChange<'_>]) -> Result<(), sqlx::Error> {
+/// Removes the ids of traces that have expired and are not deleted yet, so that new traces can have them.
+async fn remove_ids(db: &mut SqliteConnection, traces: &[&TraceChange<'_>]) -> Result<(), sqlx::Error> {
     for trace in traces {
         sqlx::query(
             "UPDATE trace SET trace_id = CAST('expired ' || id AS BLOB), expires = min(expires, ?2) \
@@ -126,7 +145,7 @@ async fn set_aside(db: &mut SqliteConnection, traces: &[&TraceChange<'_>]) -> Re
     Ok(())
 }
 
-/// Finds start, end and root of traces anew, from all their spans.
+/// Finds start, end and root again, from all spans of the traces for which that was noted.
 pub(super) async fn recompute(db: &mut SqliteConnection, traces: &Traces) -> Result<(), sqlx::Error> {
     if traces.recompute.is_empty() {
         return Ok(());
@@ -140,11 +159,11 @@ pub(super) async fn recompute(db: &mut SqliteConnection, traces: &Traces) -> Res
            WHERE trace IN (SELECT value FROM json_each(?1))), \
          times AS (SELECT trace, min(start_time) AS first, max(end_time) AS last FROM spans GROUP BY trace), \
          roots AS (SELECT trace, span_id, start_time, service, row_number() OVER ( \
-           PARTITION BY trace ORDER BY start_time, span_id < 0, span_id) AS place \
+           PARTITION BY trace ORDER BY start_time, span_id < 0, span_id) AS position \
            FROM spans WHERE parent IS NULL) \
          UPDATE trace SET start_time = times.first, end_time = times.last, \
            root = roots.span_id, root_start = roots.start_time, service = roots.service \
-         FROM times LEFT JOIN roots ON roots.trace = times.trace AND roots.place = 1 \
+         FROM times LEFT JOIN roots ON roots.trace = times.trace AND roots.position = 1 \
          WHERE trace.id = times.trace",
     )
     .bind(json_list(traces.recompute.iter().copied()))

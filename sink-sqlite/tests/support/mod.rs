@@ -1,4 +1,4 @@
-//! The sink under test, its file in a folder of its own.
+//! The sink under test, with its file in a temporary folder.
 
 use async_trait::async_trait;
 use telemetry_core::query::{LogQuery, SpanQuery};

@@ -1,0 +1,57 @@
+//! The files of a database: the lock file and the write-ahead log beside it, and the file that its path names.
+
+use std::path::{Path, PathBuf};
+
+use telemetry_files::{FileLock, LockError};
+
+use crate::error::OpenError;
+
+/// Locks a database for its only writer, until the lock is dropped or the process ends.
+pub(crate) fn lock(database: &Path) -> Result<FileLock, OpenError> {
+    FileLock::acquire(&beside(database, ".lock")).map_err(|error| {
+        let path = database.to_owned();
+        match error {
+            LockError::Held { holder } => OpenError::Locked { path, process: holder },
+            LockError::Io(source) => OpenError::Lock { path, source },
+        }
+    })
+}
+
+/// Returns the program that writes a database now: `process 123`.
+pub(crate) fn writer_of(database: &Path) -> Option<String> {
+    match FileLock::check(&beside(database, ".lock")) {
+        Err(LockError::Held { holder: Some(process) }) => Some(format!("process {process}")),
+        Err(LockError::Held { holder: None }) => Some("another program".to_owned()),
+        Ok(()) | Err(LockError::Io(_)) => None,
+    }
+}
+
+/// Returns the bytes of the write-ahead log of a database.
+pub(crate) fn log_size(database: &Path) -> u64 {
+    std::fs::metadata(beside(database, "-wal")).map_or(0, |metadata| metadata.len())
+}
+
+fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// The device and inode of a file. Two files never have the same at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileIdentity(Option<(u64, u64)>);
+
+impl FileIdentity {
+    /// Returns the identity of the file that `path` names now.
+    #[cfg(unix)]
+    pub(crate) fn of(path: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self(std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino())))
+    }
+
+    /// Returns the same for every path: where this is not Unix, an open file can't be deleted or replaced.
+    #[cfg(not(unix))]
+    pub(crate) const fn of(_path: &Path) -> Self {
+        Self(None)
+    }
+}
