@@ -20,8 +20,8 @@
 //!
 //! # In programs
 //!
-//! A program starts a [`Pipeline`] with its sinks and shuts it down at the end. The `telemetry-provider` crate
-//! does both from a YAML file.
+//! A program starts a [`Pipeline`] with its sinks and shuts it down at the end. The `telemetry-provider`
+//! crate does both from a YAML file.
 //!
 //! ```
 //! use std::time::Duration;

@@ -32,8 +32,8 @@ pub enum Verdict {
 }
 
 /// A hook that sees every attribute of logs and spans, by key and value, and the message of every log
-/// under the key `message`. It runs on the assembler thread, never on the caller's. If it panics, the value is
-/// removed as by [`Verdict::Drop`].
+/// under the key `message`. It runs on the assembler thread, never on the caller's. If it panics, the value
+/// is removed as by [`Verdict::Drop`].
 pub type Redact = dyn Fn(&str, &Value) -> Verdict + Send + Sync;
 
 /// The text in place of a masked value.

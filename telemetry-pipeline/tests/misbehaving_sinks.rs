@@ -146,7 +146,8 @@ fn assert_balanced(sink: &SinkLedger) {
     assert_eq!(sink.accepted, sink.delivered + sink.failed + sink.dropped + sink.pending, "{sink:?}");
 }
 
-/// Logs, flushes, logs and shuts down. Checks that the sound sink got everything. Returns the ledger of the other.
+/// Logs, flushes, logs and shuts down. Checks that the sound sink got everything. Returns the ledger of the
+/// other.
 fn run_beside_a_sound_one(built: BuiltSink) -> (SinkLedger, ShutdownReport) {
     let (pipeline, telemetry, seen) = start(built);
     log(&telemetry);

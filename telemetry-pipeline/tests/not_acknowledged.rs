@@ -1,5 +1,5 @@
-//! Stores that are too slow or reject: submissions that they don't keep are not acknowledged, and can be submitted
-//! again.
+//! Stores that are too slow or reject: submissions that they don't keep are not acknowledged, and can be
+//! submitted again.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Condvar, Mutex};

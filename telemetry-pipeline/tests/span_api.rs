@@ -1,5 +1,5 @@
-//! Span guards: concurrent requests have separate traces in any runtime or none, contexts pass from and to other
-//! processes, and careless callers can't break anything.
+//! Span guards: concurrent requests have separate traces in any runtime or none, contexts pass from and to
+//! other processes, and careless callers can't break anything.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;

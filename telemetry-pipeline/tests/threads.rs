@@ -133,8 +133,8 @@ fn records_of_an_ending_thread_are_complete() {
     let span = telemetry.root_span("outlives the thread", attrs! {});
     let handle = span.handle();
     let ending = std::thread::spawn(move || {
-        // One is set before the pipeline's thread-local state exists, the other after. So one of them is dropped
-        // before that state.
+        // One is set before the pipeline's thread-local state exists, the other after. So one of them is
+        // dropped before that state.
         EARLY.set(Some(LogsWhenDropped(telemetry.clone(), handle.clone(), "early")));
         handle.log(Severity::Info, "alive");
         LATE.set(Some(LogsWhenDropped(telemetry.clone(), handle, "late")));

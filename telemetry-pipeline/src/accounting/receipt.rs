@@ -137,8 +137,8 @@ pub(crate) fn receipt(stores: usize) -> (Receipt, Vec<Ack>) {
     (Receipt(receiver), acks)
 }
 
-/// Chunks that a store did not keep completely. A cheap clone, shared by the stores' workers and the assembler
-/// thread.
+/// Chunks that a store did not keep completely. A cheap clone, shared by the stores' workers and the
+/// assembler thread.
 ///
 /// The submitter gets no acknowledgement and submits them again. The assembler must then not refuse them as
 /// repetitions, so it forgets the spans of these chunks.

@@ -1,4 +1,5 @@
-//! Traces that a `traceparent` attribute moves: their later events still carry the id they were submitted under.
+//! Traces that a `traceparent` attribute moves: their later events still carry the id they were submitted
+//! under.
 
 use std::collections::HashMap;
 

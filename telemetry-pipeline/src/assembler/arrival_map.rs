@@ -8,8 +8,8 @@ use telemetry_core::{SpanKey, Timestamp};
 #[derive(Debug)]
 pub(super) struct ArrivalMap<T> {
     entries: HashMap<SpanKey, Entry<T>, foldhash::fast::RandomState>,
-    /// Arrivals in order. It also contains arrivals whose entry was removed or replaced: they are skipped, and
-    /// deleted from time to time.
+    /// Arrivals in order. It also contains arrivals whose entry was removed or replaced: they are skipped,
+    /// and deleted from time to time.
     order: VecDeque<(SpanKey, u64)>,
     next: u64,
 }

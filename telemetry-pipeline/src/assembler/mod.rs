@@ -8,7 +8,6 @@ mod alias;
 mod arrival_map;
 mod ingest;
 pub(crate) mod limits;
-mod otlp;
 mod sampling;
 mod state;
 #[cfg(test)]

@@ -50,7 +50,8 @@ pub(super) struct OpenSpan {
     bytes: usize,
     /// True if an update marked the span as failed.
     pub(super) failed: bool,
-    /// True if its trace is sampled. Otherwise it is delivered only if it fails, and its logs wait for its end.
+    /// True if its trace is sampled. Otherwise it is delivered only if it fails, and its logs wait for its
+    /// end.
     pub(super) sampled: bool,
 }
 

@@ -133,8 +133,8 @@ impl Pipeline {
 
     /// Shuts the pipeline down, and blocks until that is done, `within` at most.
     ///
-    /// From now on the queue refuses events. All accepted ones are delivered, then all sinks are flushed and closed
-    /// at the same time.
+    /// From now on the queue refuses events. All accepted ones are delivered, then all sinks are flushed and
+    /// closed at the same time.
     pub fn shutdown(mut self, within: Duration) -> ShutdownReport {
         self.shut_down(within)
     }

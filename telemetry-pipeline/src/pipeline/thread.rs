@@ -9,8 +9,8 @@ thread_local! {
     static IS_PIPELINE_THREAD: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns true on threads that belong to a pipeline. Layers that turn logs into events ignore such threads, so
-/// that a sink's own logs don't come back to it.
+/// Returns true on threads that belong to a pipeline. Layers that turn logs into events ignore such threads,
+/// so that a sink's own logs don't come back to it.
 pub fn is_pipeline_thread() -> bool {
     IS_PIPELINE_THREAD.get()
 }

@@ -1,4 +1,5 @@
-//! Time on the caller's side: a tick for each event. The wall time is computed later, on the assembler thread.
+//! Time on the caller's side: a tick for each event. The wall time is computed later, on the assembler
+//! thread.
 
 use std::cell::Cell;
 use std::sync::LazyLock;

@@ -64,8 +64,8 @@ impl Queue {
         }
     }
 
-    /// Pushes a record of in-process code that retains `bytes`. Never blocks. Returns false if it was refused,
-    /// and counts that.
+    /// Pushes a record of in-process code that retains `bytes`. Never blocks. Returns false if it was
+    /// refused, and counts that.
     ///
     /// The record is made directly in its slot of the ring, so everything here must be inlined. A record that
     /// is made elsewhere and copied would be read before it has left the store buffer, and that read would
@@ -150,8 +150,8 @@ thread_local! {
     static SPARE: Cell<Option<Arc<Queue>>> = const { Cell::new(None) };
 }
 
-/// A guard's reference to the queue. A guard passes it to the next one on the same thread, which saves changing
-/// the reference count.
+/// A guard's reference to the queue. A guard passes it to the next one on the same thread, which saves
+/// changing the reference count.
 #[derive(Debug)]
 pub(crate) struct QueueRef(Option<Arc<Queue>>);
 

@@ -114,8 +114,8 @@ impl Record {
         Submission::Event { event, ttl }
     }
 
-    /// Cuts texts to `max` bytes, so that one enormous value does not use up the whole byte budget. Returns how
-    /// many texts were cut.
+    /// Cuts texts to `max` bytes, so that one enormous value does not use up the whole byte budget. Returns
+    /// how many texts were cut.
     #[cold]
     pub(super) fn truncate(&mut self, max: usize) -> u64 {
         match self {

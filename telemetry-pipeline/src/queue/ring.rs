@@ -10,8 +10,8 @@ use super::record::Record;
 
 /// Records of ending threads that may wait for the assembler thread.
 const LAST_RECORDS: usize = 4_096;
-/// All rings together have this many times the slots of one full ring. Each new ring gets its part of the slots
-/// that are left, so that hundreds of threads don't own hundreds of full rings.
+/// All rings together have this many times the slots of one full ring. Each new ring gets its part of the
+/// slots that are left, so that hundreds of threads don't own hundreds of full rings.
 pub(super) const FULL_RINGS: usize = 32;
 /// Slots that every ring has at least: room for about 170 spans.
 pub(super) const FEWEST_SLOTS: usize = 512;

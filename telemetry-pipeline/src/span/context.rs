@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use telemetry_core::SpanKey;
 
-/// What spans below need to know of a span, on other threads and in other tasks: its ids, and the `tracestate`
-/// of the trace that it continues.
+/// What spans below need to know of a span, on other threads and in other tasks: its ids, and the
+/// `tracestate` of the trace that it continues.
 ///
 /// A [`SpanKey`] converts to a context without a `tracestate`.
 ///
@@ -48,8 +48,8 @@ impl SpanContext {
         self.key
     }
 
-    /// Returns the W3C `tracestate` for requests to other processes. It is the header of the caller whose trace
-    /// this span, or one above it, continues. An invalid header is not passed on.
+    /// Returns the W3C `tracestate` for requests to other processes. It is the header of the caller whose
+    /// trace this span, or one above it, continues. An invalid header is not passed on.
     pub fn tracestate(&self) -> Option<&str> {
         self.trace_state.as_deref()
     }
@@ -66,7 +66,8 @@ impl From<SpanKey> for SpanContext {
     }
 }
 
-/// The current span, and the number of the [`Entered`] that set it. The number is 0 if none of this thread did.
+/// The current span, and the number of the [`Entered`] that set it. The number is 0 if none of this thread
+/// did.
 #[derive(Debug)]
 struct Current {
     span: Option<SpanContext>,
@@ -76,8 +77,8 @@ struct Current {
 const NONE: Current = Current { span: None, entered: 0 };
 
 thread_local! {
-    // It is never dropped, so that it can be read without a check, also while the thread ends. A forgotten guard
-    // leaks its context.
+    // It is never dropped, so that it can be read without a check, also while the thread ends. A forgotten
+    // guard leaks its context.
     static CURRENT: RefCell<ManuallyDrop<Current>> = const { RefCell::new(ManuallyDrop::new(NONE)) };
     static ENTERED: Cell<u64> = const { Cell::new(0) };
     /// Guards that were dropped before guards entered after them, and what was current before each.
@@ -135,8 +136,8 @@ pub fn leave() -> Entered {
     Entered::new(None)
 }
 
-/// A guard that keeps a span current. When it is dropped, the span before is current again. Guards may be dropped
-/// in any order: the current span is that of the latest guard that still exists.
+/// A guard that keeps a span current. When it is dropped, the span before is current again. Guards may be
+/// dropped in any order: the current span is that of the latest guard that still exists.
 #[derive(Debug)]
 pub struct Entered {
     before: Current,

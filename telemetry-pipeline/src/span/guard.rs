@@ -1,5 +1,5 @@
-//! Span guards. A span is three kinds of events: start, log, end. So its start and its logs are visible while it
-//! is open, and survive a crash.
+//! Span guards. A span is three kinds of events: start, log, end. So its start and its logs are visible while
+//! it is open, and survive a crash.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::traceparent::TraceParent;
 
 /// A span that ends when this is dropped.
 ///
-/// The guard logs the span's start at once, its logs and metrics as they come, and its end when it is dropped.
-/// The status is ok, unless [`SpanGuard::fail`] was called or the thread panics. If the queue refuses the start,
-/// the guard logs nothing more, so overload leaves no ends without a start.
+/// The guard logs the span's start at once, its logs and metrics as they come, and its end when it is
+/// dropped. The status is ok, unless [`SpanGuard::fail`] was called or the thread panics. If the queue
+/// refuses the start, the guard logs nothing more, so overload leaves no ends without a start.
 ///
 /// ```
 /// use telemetry_core::{Severity, attrs};
@@ -99,7 +99,8 @@ impl SpanGuard {
         self.context.clone()
     }
 
-    /// Returns the W3C `traceparent` for a request to another process. Its flag is set if the trace is sampled.
+    /// Returns the W3C `traceparent` for a request to another process. Its flag is set if the trace is
+    /// sampled.
     pub fn traceparent(&self) -> String {
         let sampled = self.queue.get().is_none_or(|queue| queue.sampling.keeps(self.key().trace_id));
         TraceParent { parent: self.key(), sampled }.to_string()

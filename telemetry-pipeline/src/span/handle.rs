@@ -14,8 +14,9 @@ use crate::queue::{Moment, Queue, Record};
 /// A handle on a span for code that does not own its guard, such as a handler within its request's span.
 /// [`Telemetry::current`](crate::Telemetry::current) and [`SpanGuard::handle`] return it.
 ///
-/// It is a cheap clone, usable on any thread. Attributes that it sets reach the span through the queue. After the
-/// span's end they are refused and counted. A handle on no span sets nothing, and its logs belong to no span.
+/// It is a cheap clone, usable on any thread. Attributes that it sets reach the span through the queue. After
+/// the span's end they are refused and counted. A handle on no span sets nothing, and its logs belong to no
+/// span.
 ///
 /// ```
 /// use telemetry_core::{Severity, attrs};
@@ -87,8 +88,8 @@ impl SpanHandle {
         }
     }
 
-    /// Sets an attribute. It replaces the start's attribute of the same key. An attribute that the span's guard
-    /// sets replaces both.
+    /// Sets an attribute. It replaces the start's attribute of the same key. An attribute that the span's
+    /// guard sets replaces both.
     pub fn set_attribute(&self, key: impl Into<Text>, value: impl Into<Value>) {
         self.update(false, || Attributes::from([(key.into(), value.into())]));
     }

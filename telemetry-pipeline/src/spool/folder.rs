@@ -116,8 +116,8 @@ pub(super) fn read_folder(folder: &Path) -> Result<Found, SpoolError> {
     Ok(Found { segments, unreadable, head, cursor })
 }
 
-/// Returns an error for a file of a later version, which is not touched. A file whose first bytes are damaged is
-/// not of a later version.
+/// Returns an error for a file of a later version, which is not touched. A file whose first bytes are damaged
+/// is not of a later version.
 fn check_version(path: &Path) -> Result<(), SpoolError> {
     let mut magic = [0; MAGIC.len()];
     let read = File::open(path).and_then(|mut file| file.read(&mut magic));
@@ -128,8 +128,8 @@ fn check_version(path: &Path) -> Result<(), SpoolError> {
     Ok(())
 }
 
-/// Finds the end of the newest segment, which the next append continues, and cuts off everything after its last
-/// record. Returns the segment and the number of signals that were cut off.
+/// Finds the end of the newest segment, which the next append continues, and cuts off everything after its
+/// last record. Returns the segment and the number of signals that were cut off.
 fn last_segment(path: &Path, first: u64) -> io::Result<(Segment, u64)> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     let length = file.metadata()?.len();

@@ -1,9 +1,9 @@
 //! The part of a sink's queue that is on disk.
 //!
-//! A spool is a first-in, first-out queue of signals in a folder of its own, bounded in bytes. It survives the end
-//! of the program, also by a kill: the next start finds all appended signals. After a power failure the last
-//! seconds may be missing, because appending does not wait for the disk. A file that can't be read is skipped,
-//! and the number of its signals is known and counted.
+//! A spool is a first-in, first-out queue of signals in a folder of its own, bounded in bytes. It survives
+//! the end of the program, also by a kill: the next start finds all appended signals. After a power failure
+//! the last seconds may be missing, because appending does not wait for the disk. A file that can't be read
+//! is skipped, and the number of its signals is known and counted.
 
 mod folder;
 mod record;

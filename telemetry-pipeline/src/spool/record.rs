@@ -8,8 +8,8 @@
 //! | 16–23 | XXH3 of the payload |
 //! | 24–31 | XXH3 of bytes 0–23 |
 //!
-//! The payload is a line of JSON per signal, so that a person can read it. Signals are numbered without gaps over
-//! all segments and runs, so the number of missing signals is known exactly.
+//! The payload is a line of JSON per signal, so that a person can read it. Signals are numbered without gaps
+//! over all segments and runs, so the number of missing signals is known exactly.
 
 use telemetry_core::Signal;
 use xxhash_rust::xxh3::xxh3_64;
@@ -73,8 +73,8 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Appends records of `signals` to `buffer`. `first` is the number of the first signal. A record ends once its
-/// payload exceeds `payload_bytes`. Returns the number of signals.
+/// Appends records of `signals` to `buffer`. `first` is the number of the first signal. A record ends once
+/// its payload exceeds `payload_bytes`. Returns the number of signals.
 pub(super) fn encode<'a>(
     signals: impl Iterator<Item = &'a Signal>,
     first: u64,

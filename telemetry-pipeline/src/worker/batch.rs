@@ -8,8 +8,8 @@ use telemetry_core::{Chunk, Signal, SignalSet};
 use super::channel::QueuedChunk;
 use crate::accounting::Ack;
 
-/// Chunks that become one batch, and how far it is delivered. The deliverer and the queue share it while it is
-/// being delivered, on one thread.
+/// Chunks that become one batch, and how far it is delivered. The deliverer and the queue share it while it
+/// is being delivered, on one thread.
 #[derive(Debug)]
 pub(super) struct PendingBatch {
     pub(super) chunks: Vec<Arc<Chunk>>,
@@ -43,7 +43,8 @@ impl PendingBatch {
         batch
     }
 
-    /// Creates a batch of chunks that were read from disk. `end` is the number of the signal after the last one.
+    /// Creates a batch of chunks that were read from disk. `end` is the number of the signal after the last
+    /// one.
     pub(super) fn from_spool(chunks: Vec<Arc<Chunk>>, signals: usize, end: u64) -> Self {
         Self::new(chunks, signals, Some(end))
     }

@@ -11,7 +11,8 @@ use crate::accounting::{Ack, SinkCounters, SinkState};
 /// Chunks that may wait for one worker, whatever their size.
 const MAX_TASKS: usize = 8_192;
 
-/// Something for the worker to do. `T` is a [`QueuedChunk`] in the queue, and a batch when it leaves the queue.
+/// Something for the worker to do. `T` is a [`QueuedChunk`] in the queue, and a batch when it leaves the
+/// queue.
 #[derive(Debug)]
 pub(super) enum Task<T> {
     Deliver(T),
@@ -95,7 +96,8 @@ pub(super) fn channel(
 }
 
 impl WorkerSender {
-    /// Sends a chunk. Returns false if there is no room: then the chunk is dropped with its acks, and counted.
+    /// Sends a chunk. Returns false if there is no room: then the chunk is dropped with its acks, and
+    /// counted.
     pub(crate) fn send(&self, chunk: QueuedChunk) -> bool {
         let (signals, bytes) = (chunk.signals as u64, chunk.bytes);
         self.counters.accept(signals);

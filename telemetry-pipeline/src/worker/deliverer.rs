@@ -38,8 +38,8 @@ enum CallOutcome<T> {
     Panicked(String),
 }
 
-/// The parts of a [`SinkError`] that the worker uses. They are read within the guarded call, because formatting
-/// and dropping the error may run code of the sink.
+/// The parts of a [`SinkError`] that the worker uses. They are read within the guarded call, because
+/// formatting and dropping the error may run code of the sink.
 struct Failure {
     action: Action,
     stored: usize,
@@ -188,8 +188,8 @@ impl Deliverer {
         let Some(sink) = &mut self.sink else { return Err("the sink is closed".to_owned()) };
         let flushed = tokio::select! {
             flushed = guarded(self.options.write_timeout, async { sink.flush().await }) => flushed,
-            // The sink flushes again when it is shut down. A store's flush is not cancelled: its statement would
-            // run on and block the next one.
+            // The sink flushes again when it is shut down. A store's flush is not cancelled: its statement
+            // would run on and block the next one.
             () = self.give_up_at.passed(), if !self.is_store => {
                 return Err("the pipeline is shutting down".to_owned());
             }

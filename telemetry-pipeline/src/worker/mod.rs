@@ -1,7 +1,7 @@
 //! Workers: each owns one sink, makes batches for it, retries, and alone counts the results.
 //!
-//! A worker's queue is in memory. Where a spool is configured, the older part of it is on disk: it is delivered
-//! first.
+//! A worker's queue is in memory. Where a spool is configured, the older part of it is on disk: it is
+//! delivered first.
 
 mod batch;
 mod channel;

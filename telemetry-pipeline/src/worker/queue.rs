@@ -113,8 +113,8 @@ impl WorkerQueue {
         batch
     }
 
-    /// Receives tasks while `batch` is delivered, and moves the oldest to disk when memory is full. Returns when
-    /// the time for a shutdown is over and everything is on disk. Never returns without a spool.
+    /// Receives tasks while `batch` is delivered, and moves the oldest to disk when memory is full. Returns
+    /// when the time for a shutdown is over and everything is on disk. Never returns without a spool.
     pub(super) async fn spool_during_delivery(&mut self, batch: &PendingBatch, give_up_at: &mut GiveUpAt) {
         if self.spooled.is_none() {
             return pending().await;

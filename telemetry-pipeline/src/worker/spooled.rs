@@ -78,8 +78,8 @@ impl SpooledPart {
         self.failed_at = None;
     }
 
-    /// Reads the next batch, of at least `signals` signals if there are so many. Returns `None` if it found only
-    /// signals that can't be read. These are counted.
+    /// Reads the next batch, of at least `signals` signals if there are so many. Returns `None` if it found
+    /// only signals that can't be read. These are counted.
     pub(super) fn read(&mut self, signals: usize, counters: &SinkCounters) -> Option<PendingBatch> {
         let read = self.spool.read(signals);
         counters.set_spooled(self.spool.len());

@@ -265,7 +265,7 @@ fn a_submission_on_disk_is_acknowledged_only_if_all_its_batches_are_stored() {
 fn all_signals_arrive_once_and_in_order_with_an_unreliable_destination() {
     const RUNS: usize = 4;
     const LOGS: usize = 600;
-    for seed in 0..6_u64 {
+    for seed in 0..4_u64 {
         let folder = tempfile::tempdir().unwrap();
         let destination = Destination::new(Health::Up);
         let mut random = seed;
@@ -280,7 +280,9 @@ fn all_signals_arrive_once_and_in_order_with_an_unreliable_destination() {
                 let first = run * LOGS + part * 100;
                 log_from(&pipeline.telemetry(), run * LOGS, first..first + 100);
             }
-            let report = pipeline.shutdown(Duration::from_millis(500));
+            // A fifth of this is left for syncing the spool, which takes long on a busy disk.
+            let report = pipeline.shutdown(Duration::from_secs(1));
+            assert_eq!(report.abandoned, [""; 0], "seed {seed} run {run}");
             let (_, failed, dropped, pending) = counted(&report.ledger.sinks[0]);
             assert_eq!(
                 (failed, dropped, report.ledger.sinks[0].spooled),
