@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use telemetry_core::{Event, OptionValue, Options, RunId, Severity, SinkContext, SinkEntry, attrs};
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkLedger, SinkSpec, Telemetry};
-use telemetry_tests::{Client, Collector, DEADLINE, Manner, Settings};
+use telemetry_tests::{Behaviour, Client, Collector, DEADLINE, Settings};
 
 /// The three sinks, sending to `url`.
 fn start(url: &str) -> Pipeline {
@@ -42,7 +42,7 @@ fn all_delivered(sinks: &[SinkLedger], signals: u64) {
 
 #[test]
 fn a_slow_collector_gets_everything_once() {
-    let collector = Collector::start(Manner::Slow(Duration::from_millis(200))).unwrap();
+    let collector = Collector::start(Behaviour::Slow(Duration::from_millis(200))).unwrap();
     let pipeline = start(collector.url());
     work(&pipeline.telemetry(), 100);
     let report = pipeline.shutdown(DEADLINE);
@@ -52,7 +52,7 @@ fn a_slow_collector_gets_everything_once() {
 
 #[test]
 fn a_host_without_a_runtime_and_one_with_a_single_thread_both_deliver() {
-    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let collector = Collector::start(Behaviour::Slow(Duration::ZERO)).unwrap();
     let pipeline = start(collector.url());
     work(&pipeline.telemetry(), 100);
     all_delivered(&pipeline.shutdown(DEADLINE).ledger.sinks, 100);
@@ -70,7 +70,7 @@ fn a_host_without_a_runtime_and_one_with_a_single_thread_both_deliver() {
 
 #[test]
 fn a_flush_that_hangs_at_shutdown_leaves_no_measurement_counted_as_delivered() {
-    let collector = Collector::start(Manner::Silent).unwrap();
+    let collector = Collector::start(Behaviour::Silent).unwrap();
     let pipeline = start(collector.url());
     let telemetry = pipeline.telemetry();
     work(&telemetry, 10);

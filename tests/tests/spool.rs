@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use telemetry_tests::{Client, Collector, Manner, Settings, SmallDisk, eventually};
+use telemetry_tests::{Behaviour, Client, Collector, Settings, SmallDisk, eventually};
 
 const SPANS: u64 = 200;
 
@@ -50,7 +50,7 @@ fn log_spans(client: &mut Client, numbers: Range<u64>, bytes: usize) {
 #[test]
 fn sigterm_while_the_collector_hangs_ends_in_time_and_the_next_start_delivers() {
     let folder = tempfile::tempdir().unwrap();
-    let hanging = Collector::start(Manner::Silent).unwrap();
+    let hanging = Collector::start(Behaviour::Silent).unwrap();
     let server = serving(folder.path(), hanging.url()).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
     log_spans(&mut client, 1..SPANS + 1, 10);
@@ -61,7 +61,7 @@ fn sigterm_while_the_collector_hangs_ends_in_time_and_the_next_start_delivers() 
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert!(!ended.stderr.contains("signals were lost"), "{}", ended.stderr);
 
-    let quick = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let quick = Collector::start(Behaviour::Slow(Duration::ZERO)).unwrap();
     let server = serving(folder.path(), quick.url()).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
     eventually("the next start delivers", || {
@@ -75,7 +75,7 @@ fn sigterm_while_the_collector_hangs_ends_in_time_and_the_next_start_delivers() 
 #[test]
 fn two_servers_on_one_spool_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let collector = Collector::start(Behaviour::Slow(Duration::ZERO)).unwrap();
     let first = serving(folder.path(), collector.url()).start().unwrap();
     let refused =
         serving(folder.path(), collector.url()).arguments(&["--listen", "127.0.0.1:0"]).refused().unwrap();
@@ -115,7 +115,7 @@ fn a_disk_that_takes_no_more_is_told_and_what_it_took_is_delivered() {
     assert!(spooled > 100, "{ledger}");
     assert_eq!(count(&ledger, "accepted"), spooled + count(&ledger, "dropped"), "{ledger}");
 
-    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let collector = Collector::start(Behaviour::Slow(Duration::ZERO)).unwrap();
     let recovery = [format!("endpoint={}", collector.url()), "traces=0".to_owned()];
     let ledger = workload("exec \"$@\"", &[&common[..], &recovery].concat());
     assert_eq!((count(&ledger, "delivered"), count(&ledger, "failed")), (spooled, 0), "{ledger}");
@@ -162,7 +162,7 @@ fn a_disk_that_fills_and_has_room_again_costs_what_came_in_between_and_no_more()
     let told = || server.printed().iter().any(|line| line.contains("the spool takes signals again"));
     eventually("the end of the trouble is told", || told().then_some(())).unwrap();
 
-    let _collector = Collector::start_at(&address, Manner::Slow(Duration::ZERO)).unwrap();
+    let _collector = Collector::start_at(&address, Behaviour::Slow(Duration::ZERO)).unwrap();
     let ledger = eventually("the rest is delivered", || {
         let ledger = ledger_of_traces(&mut client);
         (count(&ledger, "pending") == 0).then_some(ledger)

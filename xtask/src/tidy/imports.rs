@@ -123,10 +123,14 @@ impl Uses<'_> {
     fn function(&mut self, signature: &Signature, body: Option<&Block>) {
         let mut variables = Variables(HashSet::new());
         variables.visit_signature(signature);
-        body.into_iter().for_each(|body| variables.visit_block(body));
+        if let Some(body) = body {
+            variables.visit_block(body);
+        }
         let outer = std::mem::replace(&mut self.locals, variables.0);
         self.visit_signature(signature);
-        body.into_iter().for_each(|body| self.visit_block(body));
+        if let Some(body) = body {
+            self.visit_block(body);
+        }
         self.locals = outer;
     }
 }
@@ -138,7 +142,9 @@ impl Visit<'_> for Uses<'_> {
         }
         if let Item::Use(item) = item {
             if !is_reexport(&item.vis) && item.leading_colon.is_none() {
-                imports(&item.tree).iter().for_each(|import| self.note(&import.path));
+                for import in imports(&item.tree) {
+                    self.note(&import.path);
+                }
             }
             return;
         }

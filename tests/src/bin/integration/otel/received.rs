@@ -1,4 +1,4 @@
-//! What the Collector wrote to its file, in the words of the workload.
+//! Reads what the Collector wrote to its file, in the form that the workload prints.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,25 +6,25 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value as Json, json};
 
-use super::logged::id_of;
-use super::object;
+use super::workload::id_of;
 
-/// Everything the Collector got; what came twice stands twice.
+/// Everything that the Collector received. Duplicates are kept.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     pub(super) spans: BTreeMap<String, Vec<Json>>,
     pub(super) logs: BTreeMap<String, Vec<Json>>,
-    /// Name → labels → what came last.
+    /// Last values: name → labels → value.
     metrics: BTreeMap<String, BTreeMap<String, Json>>,
 }
 
 impl Received {
-    /// Reads the file. A last line without its end is not written yet: a kill may still cut it.
+    /// Reads the file. Skips a last line without an end: a kill may have cut it.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let mut received = Self::default();
         let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            let document: Json = serde_json::from_str(line).context("the Collector wrote no JSON")?;
+            let document: Json =
+                serde_json::from_str(line).context("the Collector wrote a line that is not JSON")?;
             for resource in each(&document["resourceSpans"]) {
                 check_resource(resource)?;
                 for span in each(&resource["scopeSpans"]).flat_map(|scope| each(&scope["spans"])) {
@@ -56,17 +56,17 @@ impl Received {
             let sum = &metric["sum"];
             ensure!(
                 sum["isMonotonic"] == true && sum["aggregationTemporality"] == 2,
-                "no cumulative counter: {metric}"
+                "not a cumulative counter: {metric}"
             );
         }
         let expects_counter = name.ends_with("_total");
-        ensure!(is_counter == expects_counter, "{name} came as another instrument: {metric}");
+        ensure!(is_counter == expects_counter, "{name} arrived as the wrong instrument: {metric}");
         let unit = match name {
             "llama_stack_requests_total" => "requests",
             "llama_stack_request_duration_seconds" => "seconds",
             _ => "tokens",
         };
-        ensure!(metric["unit"] == unit, "{name} has another unit: {}", metric["unit"]);
+        ensure!(metric["unit"] == unit, "{name} has the unit {}; expected `{unit}`", metric["unit"]);
         let points = if is_counter { &metric["sum"]["dataPoints"] } else { &metric["gauge"]["dataPoints"] };
         for point in each(points) {
             let labels = sorted(&attributes(&point["attributes"])?.to_string())?;
@@ -76,10 +76,10 @@ impl Received {
         Ok(())
     }
 
-    /// The latest values are the sums that were logged, no more and no fewer.
-    pub(super) fn same_metrics(&self, logged: &Json) -> Result<()> {
+    /// Checks that the last values are exactly the sums that were logged.
+    pub(super) fn ensure_same_metrics(&self, logged: &Json) -> Result<()> {
         let mut expected: BTreeMap<String, BTreeMap<String, Json>> = BTreeMap::new();
-        for (name, series) in logged.as_object().context("metrics were told")? {
+        for (name, series) in logged.as_object().context("the workload printed metrics")? {
             for (labels, value) in series.as_object().context("series by labels")? {
                 expected.entry(name.clone()).or_default().insert(sorted(labels)?, value.clone());
             }
@@ -88,12 +88,29 @@ impl Received {
         Ok(())
     }
 
+    /// Returns the number of metric series.
     pub(super) fn series(&self) -> usize {
         self.metrics.values().map(BTreeMap::len).sum()
     }
 }
 
-/// Labels have no order.
+/// Checks that each logged span or log was received once and is equal in every field.
+pub(super) fn ensure_same(
+    what: &str,
+    logged: &BTreeMap<String, Json>,
+    received: &BTreeMap<String, Vec<Json>>,
+) -> Result<()> {
+    for (id, expected) in logged {
+        let found = received.get(id).with_context(|| format!("{what}: {id} did not arrive"))?;
+        ensure!(found.len() == 1, "{what}: {id} arrived {} times", found.len());
+        ensure!(found[0] == *expected, "{what}: {id}\n  logged   {expected}\n  received {}", found[0]);
+    }
+    let unknown: Vec<_> = received.keys().filter(|id| !logged.contains_key(*id)).take(3).collect();
+    ensure!(unknown.is_empty(), "{what} that were not logged: {unknown:?}");
+    Ok(())
+}
+
+/// Returns labels as JSON text with sorted keys.
 fn sorted(labels: &str) -> Result<String> {
     let labels: BTreeMap<String, Json> = serde_json::from_str(labels)?;
     Ok(object(labels).to_string())
@@ -103,14 +120,15 @@ fn each(list: &Json) -> impl Iterator<Item = &Json> {
     list.as_array().into_iter().flatten()
 }
 
-/// Everything comes from the workload, by our SDK.
+/// Checks that the resource describes the workload and OpenTelemetry's SDK for Rust.
 fn check_resource(resource: &Json) -> Result<()> {
     let attributes = attributes(&resource["resource"]["attributes"])?;
-    ensure!(attributes["service.name"] == "otel-workload", "another service: {attributes}");
-    ensure!(attributes["telemetry.sdk.language"] == "rust", "no telemetry.sdk: {attributes}");
+    ensure!(attributes["service.name"] == "otel-workload", "wrong service.name: {attributes}");
+    ensure!(attributes["telemetry.sdk.language"] == "rust", "wrong telemetry.sdk.language: {attributes}");
     Ok(())
 }
 
+/// Converts a span to the workload's form.
 fn span_of(span: &Json) -> Result<Json> {
     let events = each(&span["events"]).map(|event| {
         Ok(json!({
@@ -131,8 +149,9 @@ fn span_of(span: &Json) -> Result<Json> {
     }))
 }
 
+/// Converts a log to the workload's form.
 fn log_of(log: &Json) -> Result<Json> {
-    // OpenTelemetry's numbers, and the words they stand for here.
+    // Our severities by OpenTelemetry's numbers.
     let severity = match log["severityNumber"].as_u64() {
         Some(1) => "verbose",
         Some(5) => "debug",
@@ -150,12 +169,12 @@ fn log_of(log: &Json) -> Result<Json> {
     }))
 }
 
-/// 64-bit numbers are text in OTLP's JSON.
+/// Parses a 64-bit number, which is text in OTLP's JSON.
 fn number(text: &Json) -> Result<i64> {
-    text.as_str().and_then(|text| text.parse().ok()).with_context(|| format!("{text} is no number"))
+    text.as_str().and_then(|text| text.parse().ok()).with_context(|| format!("{text} is not a number"))
 }
 
-/// Attributes with their types: an integer is not a double.
+/// Converts attributes and keeps their types: an integer does not become a double.
 fn attributes(list: &Json) -> Result<Json> {
     let pairs = each(list).map(|pair| {
         let key = pair["key"].as_str().context("an attribute has a key")?.to_owned();
@@ -170,4 +189,9 @@ fn attributes(list: &Json) -> Result<Json> {
         Ok((key, value))
     });
     Ok(object(pairs.collect::<Result<Vec<_>>>()?))
+}
+
+/// Builds an object. Without pairs it is empty and not null.
+fn object(pairs: impl IntoIterator<Item = (String, Json)>) -> Json {
+    json!(pairs.into_iter().collect::<serde_json::Map<_, _>>())
 }

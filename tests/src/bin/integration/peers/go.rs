@@ -1,27 +1,27 @@
-//! A Go that is new enough: the machine's own, or the official toolchain, which any Go can fetch as a module.
+//! Finds a Go that is new enough: the installed one, or the official toolchain, which any Go can fetch as a module.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::command::{output, run};
+use telemetry_tests::{output, run};
 
-/// What the peers' modules ask for, as major and minor version.
+/// The Go version that the peers' modules need.
 const NEEDED: (u32, u32) = (1, 25);
-/// The toolchain where the machine's own is older.
+/// The toolchain to use if the installed Go is older.
 const TOOLCHAIN: &str = "v0.0.1-go1.26.8";
 
-/// A command that runs `tool` in `folder`, where the programs that it installs go.
+/// Returns a command that runs `tool` in `folder` and installs programs there.
 pub(super) fn command(tool: &Path, folder: &Path) -> Result<Command> {
     let mut command = Command::new(tool);
     command.current_dir(folder).env("GOBIN", folder);
-    surroundings(&mut command, tool)?;
+    set_environment(&mut command, tool)?;
     Ok(command)
 }
 
-/// Lets a command that starts Go itself find `tool`.
-pub(super) fn surroundings(command: &mut Command, tool: &Path) -> Result<()> {
+/// Sets the environment of a command that starts Go itself, so that it finds `tool`.
+pub(super) fn set_environment(command: &mut Command, tool: &Path) -> Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let own = tool.parent().filter(|folder| !folder.as_os_str().is_empty()).map(Path::to_owned);
     let folders = own.into_iter().chain(std::env::split_paths(&path));
@@ -30,11 +30,11 @@ pub(super) fn surroundings(command: &mut Command, tool: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The Go to use.
+/// Returns the Go to use.
 pub(super) fn tool() -> Result<PathBuf> {
     let go = || Command::new("go");
     let described = output(go().args(["env", "GOVERSION", "GOOS", "GOARCH"]).env("GOTOOLCHAIN", "local"))
-        .context("Go is needed, of whatever version: a newer one is fetched by it (Debian: golang-go)")?;
+        .context("Go is needed; any version will do, because it can fetch a newer one (Debian: golang-go)")?;
     let words: Vec<&str> = described.split_whitespace().collect();
     let [version, system, machine] = words[..] else {
         anyhow::bail!("`go env` printed {described:?}");
@@ -43,14 +43,14 @@ pub(super) fn tool() -> Result<PathBuf> {
         return Ok("go".into());
     }
     let module = format!("golang.org/toolchain@{TOOLCHAIN}.{system}-{machine}");
-    eprintln!("{version} is too old: {module} is used");
+    eprintln!("{version} is too old; using {module}");
     let mut download = go();
     download.args(["mod", "download", "-json", &module]).env("GOFLAGS", "-modcacherw");
     let downloaded: serde_json::Value = serde_json::from_str(&output(
         download.env("GOTOOLCHAIN", "local").current_dir(std::env::temp_dir()),
     )?)?;
-    let folder = PathBuf::from(downloaded["Dir"].as_str().context("go says where the module is")?);
-    // A module's files can't be run, as they come.
+    let folder = PathBuf::from(downloaded["Dir"].as_str().context("go prints the module's folder")?);
+    // Files of a module are not executable when Go unpacks them.
     for part in ["bin", "pkg/tool"] {
         run(Command::new("chmod").args(["-R", "+x"]).arg(folder.join(part)))?;
     }
@@ -59,7 +59,7 @@ pub(super) fn tool() -> Result<PathBuf> {
     Ok(tool)
 }
 
-/// Of a version like `go1.26.8`.
+/// Returns true if a version like `go1.26.8` is at least [`NEEDED`].
 fn is_new_enough(version: &str) -> bool {
     let mut parts = version.trim_start_matches("go").split('.').map(|part| part.parse().ok());
     let (major, minor) = (parts.next().flatten(), parts.next().flatten());

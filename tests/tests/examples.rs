@@ -1,40 +1,34 @@
-//! Runs the examples to their ends, and checks what they leave behind.
+//! The examples run to their ends and leave behind what they should.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Once;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use telemetry_tests::{Client, DEADLINE, Settings, eventually, target_dir};
-
-use crate::command::{self, cargo};
+use telemetry_tests::{Client, DEADLINE, Settings, cargo, eventually, run, target_dir};
 
 const CHAT: &str = "/v1/chat/completions";
-/// Of an answered request: name, kind, model and status of each span.
+/// The spans of an answered request: name, kind, model and status.
 const TREE: &str = "\
 POST /v1/chat/completions server parrot ok
   chat parrot parrot ok
 ";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// All examples of the package.
-pub(crate) fn run() -> Result<()> {
-    command::run(&mut cargo(&["build", "--quiet", "--package", "telemetry-examples"]))?;
-    chat_server()?;
-    agent()?;
-    plain_tracing()?;
-    println!("the examples left all they should");
-    Ok(())
-}
-
+/// Builds the examples once and returns the program of one.
 fn program(name: &str) -> PathBuf {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| run(&mut cargo(&["build", "--quiet", "--package", "telemetry-examples"])).unwrap());
     target_dir().join("debug").join(name)
 }
 
-/// Whole, continued, streamed, abandoned and refused requests; then questions about them.
-fn chat_server() -> Result<()> {
+/// Sends complete, continued, streamed, abandoned and refused requests, then queries them.
+#[test]
+fn the_chat_server_records_every_kind_of_request() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let server = Settings::sqlite_in(folder.path()).example(program("chat-server")).start()?;
     let mut client = Client::connect(server.url())?;
@@ -59,14 +53,13 @@ fn chat_server() -> Result<()> {
 
     six_metrics(&mut client)?;
     let trace = whole.header("x-trace-id").context("no x-trace-id")?;
-    let tree = eventually("the tree of a request", || tree(&mut client, trace))?;
+    let tree = eventually("the span tree of a request is complete", || tree(&mut client, trace))?;
     ensure!(tree == TREE, "{tree}");
-    let tree = eventually("the tree of a continued trace", || self::tree(&mut client, TRACE))?;
+    let tree =
+        eventually("the span tree of a continued trace is complete", || self::tree(&mut client, TRACE))?;
     ensure!(tree == TREE, "{tree}");
 
-    let ended = server.stop()?;
-    ensure!(ended.status.success(), "the chat server ended with {}:\n{}", ended.status, ended.stderr);
-    Ok(())
+    server.stop_cleanly()
 }
 
 fn request(model: &str, prompt: &str, stream: bool) -> Value {
@@ -77,7 +70,7 @@ fn metric(name: &str, value: u64) -> Value {
     json!({ "metric": name, "value": value, "unit": "tokens" })
 }
 
-/// Reads the beginning of a long stream and leaves.
+/// Reads the beginning of a long stream and closes the connection.
 fn hang_up(url: &str) -> Result<()> {
     let mut connection = TcpStream::connect(url.trim_start_matches("http://"))?;
     connection.set_read_timeout(Some(DEADLINE))?;
@@ -85,20 +78,20 @@ fn hang_up(url: &str) -> Result<()> {
     let head = "host: test\r\ncontent-type: application/json";
     write!(connection, "POST {CHAT} HTTP/1.1\r\n{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len())?;
     let mut beginning = [0; 512];
-    ensure!(connection.read(&mut beginning)? > 0, "the stream never began");
+    ensure!(connection.read(&mut beginning)? > 0, "the stream has not begun");
     Ok(())
 }
 
-/// The labels of a series, and its value where that is known beforehand.
+/// The labels of a series, and its value if it is the same in every run.
 type ExpectedSeries = (String, Option<f64>);
 
-/// Every metric has exactly the series it should; of what varies, only that it is there.
+/// Checks that every metric has exactly the expected series.
 fn six_metrics(client: &mut Client) -> Result<()> {
     let api = |status: &str| format!("api=inference,status={status}");
     let model = "model_id=parrot,provider_id=aviary".to_owned();
     let requests = [(api("200"), Some(3.0)), (api("404"), Some(1.0)), (api("499"), Some(1.0))];
     let durations = requests.clone().map(|(labels, _)| (labels, None));
-    // The abandoned stream: 10,000 words in the prompt, some of them said.
+    // The abandoned stream has a prompt of 10,000 words, of which it repeated some.
     let expected: [(&str, &[ExpectedSeries]); 6] = [
         ("llama_stack_requests_total", &requests),
         ("llama_stack_request_duration_seconds", &durations),
@@ -121,7 +114,7 @@ fn six_metrics(client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-/// The series of a metric at this moment: labels and value, sorted.
+/// Returns the series of a metric: labels and latest value, sorted.
 fn series(client: &mut Client, name: &str) -> Result<Vec<(String, f64)>> {
     let query = json!({ "start_time": 0, "query_type": "instant" });
     let answer = client.post(&format!("/v1/telemetry/metrics/{name}"), &query)?.json();
@@ -145,7 +138,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// The trace as text, a line per span; `None` while a span of it is open.
+/// Returns a trace as text, one line per span. `None` while one of its spans is open.
 fn tree(client: &mut Client, trace: &str) -> Option<String> {
     let root = client.get(&format!("/v1/telemetry/traces/{trace}")).ok()?.json();
     let path = format!("/v1/telemetry/spans/{}/tree", root["root_span_id"].as_str()?);
@@ -157,14 +150,14 @@ fn tree(client: &mut Client, trace: &str) -> Option<String> {
         let indent = if is_below { "  " } else { "" };
         let model = &span["attributes"]["gen_ai.request.model"];
         let about = [text(&span["name"]), text(&span["kind"]), text(model), span["status"].as_str()?];
-        // A kind of `internal` goes without saying.
+        // The answer has no kind for `internal`.
         let about: Vec<&str> = about.into_iter().filter(|part| !part.is_empty()).collect();
         lines.extend([indent, &about.join(" "), "\n"]);
     }
     Some(lines)
 }
 
-/// What a program that ends by itself prints, with its sinks in `folder`.
+/// Runs a program to its end with its store in `folder`, and returns what it printed.
 fn outcome(name: &str, sinks: &str, folder: &Path) -> Result<(String, String)> {
     let output = Command::new(program(name))
         .env("TELEMETRY_SINKS", sinks)
@@ -173,11 +166,12 @@ fn outcome(name: &str, sinks: &str, folder: &Path) -> Result<(String, String)> {
         .output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    ensure!(output.status.success(), "{name} ended with {}:\n{stderr}", output.status);
+    ensure!(output.status.success(), "{name} exited with {}:\n{stderr}", output.status);
     Ok((stdout, stderr))
 }
 
-fn agent() -> Result<()> {
+#[test]
+fn the_agent_prints_its_answer_and_its_trace() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (stdout, _) = outcome("agent", "sqlite", folder.path())?;
     let expected = "\
@@ -192,11 +186,12 @@ invoke_agent traveller
   step 2
     chat parrot
 ";
-    ensure!(stdout == expected, "the agent printed:\n{stdout}");
+    ensure!(stdout == expected, "unexpected output of the agent:\n{stdout}");
     Ok(())
 }
 
-fn plain_tracing() -> Result<()> {
+#[test]
+fn spans_and_events_of_plain_tracing_reach_the_console() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (_, stderr) = outcome("plain-tracing", "console", folder.path())?;
     for wanted in [
@@ -207,7 +202,7 @@ fn plain_tracing() -> Result<()> {
         "[WARN] only text can be split",
         "[END] index [ERROR]",
     ] {
-        ensure!(stderr.contains(wanted), "plain-tracing has no `{wanted}`:\n{stderr}");
+        ensure!(stderr.contains(wanted), "plain-tracing did not print `{wanted}`:\n{stderr}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Prometheus, scraping the Collector.
+//! A Prometheus that scrapes the Collector.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,24 +7,19 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value as Json;
 
-use crate::command::run;
-use crate::integration::parts;
-use crate::integration::peers::{self, Process, documented_queries, series, value, wait_for};
+use crate::peers::{Prometheus, documented_queries, install, value, wait_for};
 
-/// The queries that must be right, as the documentation has them too.
+/// The queries whose results are checked. The documentation shows them, too.
 const SUM: &str = "sum(llama_stack_tokens_total)";
 const BY_MODEL: &str = "sum by (model_id) (llama_stack_tokens_total)";
 const RATE: &str = "rate(llama_stack_tokens_total[5m])";
 
-/// A running Prometheus.
+/// The metrics that a Collector exposes, as Prometheus shows them.
 #[derive(Debug)]
-pub(super) struct Prometheus {
-    /// Ends with this.
-    _process: Process,
-    url: String,
-}
+pub(super) struct CollectorMetrics(Prometheus);
 
-impl Prometheus {
+impl CollectorMetrics {
+    /// Starts a Prometheus that scrapes the Collector at `target`.
     pub(super) fn start(folder: &Path, target: &str) -> Result<Self> {
         let config = folder.join("prometheus.yaml");
         let text = format!(
@@ -32,21 +27,21 @@ impl Prometheus {
              honor_labels: true\n    static_configs: [{{targets: [\"{target}\"]}}]\n"
         );
         std::fs::write(&config, text)?;
-        run(Command::new(parts::promtool()?).args(["check", "config", "--syntax-only"]).arg(&config))?;
-        let (process, url) = peers::prometheus(&parts::prometheus()?, &config, folder)?;
-        Ok(Self { _process: process, url })
+        let mut check = Command::new(install::promtool()?);
+        telemetry_tests::run(check.args(["check", "config", "--syntax-only"]).arg(&config))?;
+        Ok(Self(Prometheus::start(&config, folder)?))
     }
 
-    /// Waits until it shows what was logged so far.
+    /// Waits until the sum of all tokens is what was logged so far.
     pub(super) fn wait_for_sum(&self, logged: &Json) -> Result<()> {
         let expected: f64 = by_model(logged)?.values().sum();
-        wait_for(&format!("Prometheus says that {SUM} is {expected}"), || {
+        wait_for(&format!("Prometheus returns {expected} for {SUM}"), || {
             let sum = self.query(SUM).ok()?;
             (sum.values().copied().next() == Some(expected)).then_some(())
         })
     }
 
-    /// The queries return the numbers logged.
+    /// Checks that the queries return what was logged, and that Prometheus accepts every documented query.
     pub(super) fn check(&self, logged: &Json, earlier: &Json) -> Result<()> {
         let documented = documented_queries()?;
         for query in [SUM, BY_MODEL, RATE] {
@@ -55,11 +50,11 @@ impl Prometheus {
         self.wait_for_sum(logged)?;
         let (expected, earlier) = (by_model(logged)?, by_model(earlier)?);
         let found = self.query(BY_MODEL)?;
-        ensure!(found == expected, "{BY_MODEL}: {found:?}, but logged was {expected:?}");
+        ensure!(found == expected, "{BY_MODEL} returns {found:?}; expected {expected:?}");
         let rates = self.query(RATE)?;
         ensure!(rates.len() == expected.len(), "{RATE}: {rates:?}");
         for (model, rate) in &rates {
-            // Prometheus extrapolates the increase it saw to the ends of its window, by a scrape or so.
+            // Prometheus extrapolates the increase to the ends of its window, by about a scrape.
             let seen = expected[model] - earlier[model];
             let increase = rate * 300.0;
             ensure!(
@@ -67,20 +62,19 @@ impl Prometheus {
                 "{RATE} for {model}: {rate}, increase {seen}"
             );
         }
-        // Every documented query is one that Prometheus takes.
         for query in &documented {
             self.query(query).with_context(|| format!("docs/promql.md: {query}"))?;
         }
         println!(
-            "ok   Prometheus answers the sum, the sum and the rate by model as logged, and takes all {} documented queries",
+            "ok   Prometheus returns the sum, and the sum and the rate by model, as logged, and accepts all {} documented queries",
             documented.len()
         );
         Ok(())
     }
 
-    /// The value of each series, by its `model_id`.
+    /// Returns the value of each series by its `model_id`.
     fn query(&self, query: &str) -> Result<BTreeMap<String, f64>> {
-        let values = series(&self.url, query)?.into_iter().map(|series| {
+        let values = self.0.series(query)?.into_iter().map(|series| {
             let model = series["metric"]["model_id"].as_str().unwrap_or_default().to_owned();
             Ok((model, value(&series)?))
         });
@@ -88,7 +82,7 @@ impl Prometheus {
     }
 }
 
-/// All tokens, by model.
+/// Returns the sum of all tokens by model.
 fn by_model(logged: &Json) -> Result<BTreeMap<String, f64>> {
     let series = logged["llama_stack_tokens_total"].as_object().context("tokens were logged")?;
     let mut models = BTreeMap::new();

@@ -1,17 +1,14 @@
-//! The official OpenTelemetry SDKs of Python and JavaScript send; every query route is asked for it.
+//! The official OpenTelemetry SDKs of Python and JavaScript send, and every query route is checked.
 //!
-//! In the middle of each sender's work the server is killed and started again on the same port: what
-//! was acknowledged is there, and cumulative metrics count nothing twice.
+//! Halfway through each sender the server is killed and started again on the same port. Everything acknowledged
+//! must still be there, and cumulative metrics must count nothing twice.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use telemetry_tests::{Server, Settings, target_dir};
-
-use crate::command::{self, root};
-use crate::python;
+use telemetry_tests::{Server, Settings, empty_folder, python_environment, root, target_dir};
 
 const PYTHON: &[&str] = &["opentelemetry-sdk==1.45.2", "opentelemetry-exporter-otlp-proto-http==1.45.2"];
 const JAVASCRIPT: &[&str] = &[
@@ -29,13 +26,9 @@ const JAVASCRIPT: &[&str] = &[
     "@opentelemetry/sdk-trace-node@2.12.0",
 ];
 
-pub(crate) fn run() -> Result<()> {
-    let folder = target_dir().join("integration/sdk-store");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    std::fs::create_dir_all(&folder)?;
-    let python = python::environment("sdk-python", PYTHON)?;
+pub(super) fn run() -> Result<()> {
+    let folder = empty_folder("sdk-store")?;
+    let python = python_environment("sdk-python", PYTHON)?;
     let packages = node_packages()?;
     let scripts = root().join("tests/otlp");
     let mut server = Settings::sqlite_in(&folder).start()?;
@@ -45,9 +38,9 @@ pub(crate) fn run() -> Result<()> {
         let mut sender = if program == "python" { Command::new(&python) } else { Command::new("node") };
         sender.arg(scripts.join(if program == "python" { "send.py" } else { "send.mjs" }));
         sender.arg(server.url()).arg(encoding).current_dir(&packages);
-        // Variables of whoever runs this must not steer the SDKs.
-        let steering = std::env::vars_os().map(|(name, _)| name);
-        for name in steering.filter(|name| name.to_string_lossy().starts_with("OTEL_")) {
+        // The user's own variables must not change what the SDKs do.
+        let variables = std::env::vars_os().map(|(name, _)| name);
+        for name in variables.filter(|name| name.to_string_lossy().starts_with("OTEL_")) {
             sender.env_remove(name);
         }
         let restart = |server: Server| {
@@ -58,12 +51,10 @@ pub(crate) fn run() -> Result<()> {
         (server, sent) = send(&mut sender, server, restart)?;
         check(&python, &scripts, &server, &sent)?;
     }
-    let ended = server.stop()?;
-    ensure!(ended.status.success(), "the server ended with {}:\n{}", ended.status, ended.stderr);
-    Ok(())
+    server.stop_cleanly()
 }
 
-/// The folder that has the JavaScript packages.
+/// Installs the JavaScript packages and returns their folder.
 fn node_packages() -> Result<PathBuf> {
     let folder = target_dir().join("integration/sdk-javascript");
     let marker = folder.join("complete");
@@ -74,13 +65,13 @@ fn node_packages() -> Result<PathBuf> {
     std::fs::write(folder.join("package.json"), "{\"private\": true}\n")?;
     let mut install = Command::new("npm");
     install.args(["install", "--no-fund", "--no-audit", "--no-save", "--loglevel=error"]).args(JAVASCRIPT);
-    command::run(install.current_dir(&folder))
-        .context("the JavaScript SDK can't be installed (Debian: apt-get install nodejs npm)")?;
+    telemetry_tests::run(install.current_dir(&folder))
+        .context("the JavaScript SDK cannot be installed (Debian: apt-get install nodejs npm)")?;
     std::fs::write(&marker, JAVASCRIPT.join("\n"))?;
     Ok(folder)
 }
 
-/// Lets a sender do its first half, restarts the server, lets it do the rest; what it sent is its last line.
+/// Runs a sender and restarts the server halfway. Returns the sender's last line, which describes what it sent.
 fn send(
     sender: &mut Command,
     server: Server,
@@ -88,33 +79,35 @@ fn send(
 ) -> Result<(Server, String)> {
     eprintln!("$ {sender:?}");
     let mut child =
-        sender.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("can't start the sender")?;
-    let outcome = talk(&mut child, server, restart);
+        sender.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the sender")?;
+    let outcome = restart_halfway(&mut child, server, restart);
     if outcome.is_err() {
-        // It may wait for a line that never comes.
+        // The sender may be waiting for a line that never comes.
         let _ = child.kill();
     }
     let status = child.wait()?;
     let (server, sent) = outcome?;
-    ensure!(status.success(), "the sender ended with {status}");
+    ensure!(status.success(), "the sender exited with {status}");
     Ok((server, sent))
 }
 
-fn talk(
+/// Waits for the sender's first half, restarts the server, and reads the sender's output to its end.
+fn restart_halfway(
     child: &mut Child,
     server: Server,
     restart: impl FnOnce(Server) -> Result<Server>,
 ) -> Result<(Server, String)> {
     let mut lines = BufReader::new(child.stdout.take().context("stdout is piped")?).lines();
-    let Some(Ok(_)) = lines.next() else { bail!("the sender ended before it had sent anything") };
+    let Some(Ok(_)) = lines.next() else { bail!("the sender exited before it sent anything") };
     let server = restart(server)?;
     writeln!(child.stdin.take().context("stdin is piped")?)?;
     match lines.map_while(Result::ok).last() {
         Some(sent) => Ok((server, sent)),
-        None => bail!("the sender ended without saying what it sent"),
+        None => bail!("the sender exited without printing what it sent"),
     }
 }
 
+/// Compares what the server's query routes return with what was sent.
 fn check(python: &Path, scripts: &Path, server: &Server, sent: &str) -> Result<()> {
     let mut check = Command::new(python);
     let mut child = check.arg(scripts.join("check.py")).arg(server.url()).stdin(Stdio::piped()).spawn()?;

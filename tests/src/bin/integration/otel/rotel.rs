@@ -1,4 +1,4 @@
-//! rotel, a receiver that shares no code with the Collector: what it prints is what was logged.
+//! rotel, a receiver that shares no code with the Collector. What it prints is compared with what was logged.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,25 +7,24 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value as Json;
 
-use super::everything_delivered;
-use super::logged::{Logged, Workload};
-use crate::integration::parts;
-use crate::integration::peers::{Process, free_port, wait_for};
+use super::workload::{Logged, Workload};
+use crate::peers::{Process, free_port, install, wait_for};
 
+/// Sends a workload to rotel and compares.
 pub(super) fn run(folder: &Path) -> Result<()> {
     let (http, grpc) = (free_port()?, free_port()?);
     let printed = folder.join("rotel.log");
-    let mut command = parts::rotel()?;
+    let mut command = install::rotel()?;
     command.args(["start", "--exporter", "blackhole", "--debug-log-verbosity", "detailed"]);
     command.args(["--debug-log", "traces", "--debug-log", "metrics", "--debug-log", "logs"]);
     command.args(["--otlp-http-endpoint", &format!("127.0.0.1:{http}")]);
     command.args(["--otlp-grpc-endpoint", &format!("127.0.0.1:{grpc}")]);
     let url = format!("http://127.0.0.1:{http}");
-    let _process = Process::start("rotel", &mut command, &printed)?.answers(&url)?;
-    // Compressed, so that this is seen by somebody else as well.
+    let _process = Process::start("rotel", &mut command, &printed)?.wait_until_up(&url)?;
+    // Compressed, so that another program checks the compression as well.
     let arguments = ["traces=20".to_owned(), "sink.compression=gzip".to_owned()];
     let logged = Workload::start(&url, &arguments)?.finish()?;
-    everything_delivered(&logged)?;
+    logged.ensure_all_delivered()?;
 
     let blocks: Vec<String> =
         logged.spans.values().map(span_block).chain(logged.logs.values().map(log_block)).collect();
@@ -43,13 +42,13 @@ pub(super) fn run(folder: &Path) -> Result<()> {
     ensure!(count("LogRecord #") == logged.logs.len(), "{} logs", count("LogRecord #"));
     check_metrics(&text, &logged)?;
     println!(
-        "ok   rotel has every span, log and metric as it was logged, out of gzip: {} spans",
+        "ok   rotel has every span, log and metric as it was logged, compressed with gzip: {} spans",
         logged.spans.len()
     );
     Ok(())
 }
 
-/// A value as rotel writes it, with its type.
+/// Formats a value and its type as rotel does.
 fn value_of(value: &Json) -> String {
     match value {
         Json::String(text) => format!("Str({text})"),
@@ -60,6 +59,7 @@ fn value_of(value: &Json) -> String {
     }
 }
 
+/// Formats attributes as rotel does, one per line.
 fn attributes_of(attributes: &Json, indent: &str) -> String {
     let mut lines = String::new();
     for (key, value) in attributes.as_object().into_iter().flatten() {
@@ -73,6 +73,7 @@ fn text<'a>(signal: &'a Json, field: &str) -> &'a str {
     signal[field].as_str().unwrap_or_default()
 }
 
+/// Formats a span as rotel prints it.
 fn span_block(span: &Json) -> String {
     let mut block = format!(
         "    Trace ID       : {}\n    Parent ID      : {}\n    ID             : {}\n    Name           : {}\n    \
@@ -100,6 +101,7 @@ fn span_block(span: &Json) -> String {
     block
 }
 
+/// Formats a log as rotel prints it.
 fn log_block(log: &Json) -> String {
     let number = match text(log, "severity") {
         "verbose" => "TRACE(1)",
@@ -121,7 +123,7 @@ fn log_block(log: &Json) -> String {
     )
 }
 
-/// The last value it printed of every series is what was logged.
+/// Checks that the last value printed for every series is what was logged.
 fn check_metrics(printed: &str, logged: &Logged) -> Result<()> {
     let mut found: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
     let (mut name, mut labels, mut in_labels) = ("", BTreeMap::new(), false);
@@ -139,17 +141,14 @@ fn check_metrics(printed: &str, logged: &Logged) -> Result<()> {
             in_labels = false;
         }
     }
-    let expected = logged.metrics.as_object().context("metrics were told")?;
+    let expected = logged.metrics.as_object().context("the workload printed metrics")?;
     ensure!(found.len() == expected.len(), "metrics {:?}", found.keys());
     for (name, series) in expected {
         for (labels, value) in series.as_object().context("series by labels")? {
             let labels: BTreeMap<String, String> = serde_json::from_str(labels)?;
             let printed =
                 found.get(name).and_then(|series| series.get(&serde_json::to_string(&labels).ok()?));
-            ensure!(
-                printed.copied() == value.as_f64(),
-                "{name} {labels:?} is {printed:?}, logged was {value}"
-            );
+            ensure!(printed.copied() == value.as_f64(), "{name} {labels:?} is {printed:?}; expected {value}");
         }
     }
     Ok(())

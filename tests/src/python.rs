@@ -1,20 +1,27 @@
-//! Virtual environments in the target folder, one per set of packages.
+//! Python's virtual environments in the target folder, one per set of packages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
-use telemetry_tests::target_dir;
 
-use crate::command::run;
+use crate::command::{run, target_dir};
 
-/// The Python of a virtual environment that has just these packages.
-pub(crate) fn environment(name: &str, packages: &[&str]) -> Result<PathBuf> {
-    environment_of(&interpreter()?, name, packages)
+/// Creates a virtual environment with these packages, or reuses it, and returns its Python.
+///
+/// # Errors
+///
+/// If there is no Python of at least 3.12, or pip fails.
+pub fn python_environment(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    python_environment_of(&interpreter()?, name, packages)
 }
 
-/// The same, of a certain Python.
-pub(crate) fn environment_of(interpreter: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
+/// Creates a virtual environment of the Python `interpreter`.
+///
+/// # Errors
+///
+/// If the environment cannot be created or pip fails.
+pub fn python_environment_of(interpreter: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = target_dir().join("integration").join(name);
     let python = folder.join("bin/python");
     let marker = folder.join("complete");
@@ -22,7 +29,7 @@ pub(crate) fn environment_of(interpreter: &Path, name: &str, packages: &[&str]) 
         return Ok(python);
     }
     run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(&folder))
-        .context("can't make a virtual environment (Debian: apt-get install python3-venv)")?;
+        .context("cannot create a virtual environment (Debian: apt-get install python3-venv)")?;
     run(Command::new(&python)
         .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
         .args(packages))?;
@@ -30,7 +37,7 @@ pub(crate) fn environment_of(interpreter: &Path, name: &str, packages: &[&str]) 
     Ok(python)
 }
 
-/// A Python of at least 3.12, which the client needs: `PYTHON`, then the path, then pyenv's versions.
+/// Finds a Python of at least 3.12, which the client needs: `PYTHON`, then the path, then pyenv's versions.
 fn interpreter() -> Result<PathBuf> {
     let named = std::env::var_os("PYTHON").map(PathBuf::from);
     let on_path = ["python3", "python3.12", "python3.13", "python3.14"].map(PathBuf::from);
@@ -49,6 +56,6 @@ fn interpreter() -> Result<PathBuf> {
     };
     match candidates.into_iter().find(is_new_enough) {
         Some(python) => Ok(python),
-        None => bail!("no Python of at least 3.12 found; name one in the variable PYTHON"),
+        None => bail!("no Python of at least 3.12 found; set the variable PYTHON to one"),
     }
 }

@@ -1,4 +1,4 @@
-//! Jaeger, asked through its query API.
+//! A running Jaeger and checks of its query API.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,17 +6,15 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value as Json, json};
 
-use super::logged::Logged;
-use crate::integration::peers::{Process, free_port, wait_for};
-use crate::integration::peers::{ask, encoded};
+use super::workload::Logged;
+use crate::peers::{Process, encoded, free_port, get_json, wait_for};
 
-/// A running Jaeger.
+/// A running Jaeger. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Jaeger {
-    /// Ends with this.
     _process: Process,
     url: String,
-    /// Where it takes OTLP by gRPC.
+    /// Address of its OTLP receiver, by gRPC.
     pub(super) otlp: String,
 }
 
@@ -39,10 +37,10 @@ impl Jaeger {
         let mut command = Command::new(program);
         let process =
             Process::start("Jaeger", command.arg("--config").arg(&path), &folder.join("jaeger.log"))?;
-        Ok(Self { _process: process.answers(&url)?, url, otlp: format!("127.0.0.1:{otlp}") })
+        Ok(Self { _process: process.wait_until_up(&url)?, url, otlp: format!("127.0.0.1:{otlp}") })
     }
 
-    /// Traces are found by service, operation and tag, with the right parents and error flags.
+    /// Checks that traces are found by service, operation and tag, with the right parents and error flags.
     pub(super) fn check(&self, logged: &Logged) -> Result<()> {
         let roots: Vec<&Json> =
             logged.spans.values().filter(|span| span["parent_span_id"].is_null()).collect();
@@ -50,7 +48,7 @@ impl Jaeger {
             let found = self.find("chat", &json!({})).ok()?;
             (found.len() == roots.len()).then_some(())
         })?;
-        let operations = ask(&self.url, "/api/services/otel-workload/operations")?;
+        let operations = get_json(&self.url, "/api/services/otel-workload/operations")?;
         let mut names: Vec<_> =
             operations["data"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
         names.sort_unstable();
@@ -79,11 +77,11 @@ impl Jaeger {
         Ok(())
     }
 
-    /// The ids of the traces it finds, sorted.
+    /// Returns the sorted ids of the traces that match.
     fn find(&self, operation: &str, tags: &Json) -> Result<Vec<String>> {
         let tags = encoded(&tags.to_string());
         let path = format!("/api/traces?service=otel-workload&operation={operation}&tags={tags}&limit=1000");
-        let answer = ask(&self.url, &path)?;
+        let answer = get_json(&self.url, &path)?;
         let traces = answer["data"].as_array().context("a list of traces")?;
         let mut ids: Vec<String> =
             traces.iter().filter_map(|trace| trace["traceID"].as_str().map(str::to_owned)).collect();
@@ -92,12 +90,12 @@ impl Jaeger {
     }
 
     fn check_trace(&self, trace_id: &str, logged: &Logged) -> Result<()> {
-        let answer = ask(&self.url, &format!("/api/traces/{trace_id}"))?;
+        let answer = get_json(&self.url, &format!("/api/traces/{trace_id}"))?;
         let spans = answer["data"][0]["spans"].as_array().context("spans of a trace")?;
         ensure!(spans.len() == 2, "trace {trace_id} has {} spans", spans.len());
         for span in spans {
             let id = format!("{trace_id}/{}", span["spanID"].as_str().unwrap_or_default());
-            let expected = logged.spans.get(&id).with_context(|| format!("nobody logged {id}"))?;
+            let expected = logged.spans.get(&id).with_context(|| format!("{id} was not logged"))?;
             let parent = span["references"].as_array().and_then(|references| references.first());
             let parent =
                 parent.filter(|parent| parent["refType"] == "CHILD_OF" && parent["traceID"] == trace_id);

@@ -1,13 +1,13 @@
-//! The Collector of a test, started and ended at will.
+//! The OpenTelemetry Collector of a test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::integration::peers::{Process, free_port};
+use crate::peers::{Process, free_port};
 
-/// The OpenTelemetry Collector, always on the same ports, started and ended at will.
+/// An OpenTelemetry Collector that can be started and stopped several times on the same ports.
 #[derive(Debug)]
 pub(super) struct Collector {
     program: PathBuf,
@@ -19,8 +19,8 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// A collector that writes what it gets to a file, and shows metrics as `deploy/collector.yaml` does.
-    /// Without a batch processor: what it has answered, it has.
+    /// Configures a Collector that writes everything to a file and exposes metrics as `deploy/collector.yaml` does.
+    /// It has no batch processor, so that it has exported everything it has acknowledged.
     pub(super) fn new(program: &Path, folder: &Path, name: &str, jaeger: Option<&str>) -> Result<Self> {
         let folder = folder.join(name);
         std::fs::create_dir_all(&folder)?;
@@ -57,7 +57,7 @@ impl Collector {
         format!("127.0.0.1:{}", self.metrics)
     }
 
-    /// Where it writes what it got.
+    /// Returns the file it writes to.
     pub(super) fn output(&self) -> PathBuf {
         self.folder.join("received.jsonl")
     }
@@ -66,7 +66,7 @@ impl Collector {
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(&self.config);
         let process = Process::start("the Collector", &mut command, &self.folder.join("collector.log"))?;
-        self.process = Some(process.answers(&self.endpoint())?);
+        self.process = Some(process.wait_until_up(&self.endpoint())?);
         Ok(())
     }
 
@@ -82,12 +82,13 @@ impl Collector {
         self.process()?.kill()
     }
 
-    /// It goes on listening and answers nothing.
+    /// Stops the process with SIGSTOP: it still listens but answers nothing.
     pub(super) fn freeze(&self) -> Result<()> {
         self.process.as_ref().context("the Collector is running")?.signal("-STOP")
     }
 
-    pub(super) fn thaw(&self) -> Result<()> {
+    /// Resumes the process.
+    pub(super) fn unfreeze(&self) -> Result<()> {
         self.process.as_ref().context("the Collector is running")?.signal("-CONT")
     }
 }

@@ -1,4 +1,4 @@
-//! The workload, and what it says it logged.
+//! Runs the workload and reads what it logged.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,40 +10,53 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value as Json;
 use telemetry_tests::target_dir;
 
-/// How long the workload may be silent: longer than its own flush takes.
+/// How long the workload may print nothing: longer than its own flush takes.
 const SILENCE: Duration = Duration::from_secs(180);
 
-/// What was logged.
+/// What the workload logged.
 #[derive(Debug, Default)]
 pub(super) struct Logged {
-    /// By trace and span id.
+    /// Spans by trace and span id.
     pub(super) spans: BTreeMap<String, Json>,
-    /// By the span they belong to.
+    /// Logs by the span they belong to.
     pub(super) logs: BTreeMap<String, Json>,
-    /// Name → labels → value.
+    /// Metric sums: name → labels → value.
     pub(super) metrics: Json,
-    /// The ledger, after the shutdown if it came to that.
+    /// The last ledger printed: the one after the shutdown if there was one.
     pub(super) ledger: Json,
-    /// The ids of the spans, in the order in which they were logged.
+    /// The ids of the spans in the order of logging.
     pub(super) order: Vec<String>,
 }
 
 impl Logged {
-    /// What became of the signals of each sink.
-    pub(super) fn sinks(&self) -> Result<&Vec<Json>> {
-        self.ledger["sinks"].as_array().context("no ledger was told")
+    fn sinks(&self) -> Result<&Vec<Json>> {
+        self.ledger["sinks"].as_array().context("the workload printed no ledger")
     }
 
-    /// One number of one sink.
+    fn sink(&self, name: &str) -> Result<&Json> {
+        let found = self.sinks()?.iter().find(|ledger| ledger["name"] == name);
+        found.with_context(|| format!("the ledger has no sink `{name}`"))
+    }
+
+    /// Returns one count of a sink's ledger.
     pub(super) fn count(&self, sink: &str, what: &str) -> Result<u64> {
-        let sink = self.sinks()?.iter().find(|ledger| ledger["name"] == sink).context("no such sink")?;
-        sink[what].as_u64().with_context(|| format!("{sink} has no `{what}`"))
+        let ledger = self.sink(sink)?;
+        ledger[what].as_u64().with_context(|| format!("{ledger} has no `{what}`"))
     }
 
-    /// Why signals of a sink were lost.
+    /// Returns why signals of a sink were dropped or failed.
     pub(super) fn reasons(&self, sink: &str) -> Result<serde_json::Map<String, Json>> {
-        let sink = self.sinks()?.iter().find(|ledger| ledger["name"] == sink).context("no such sink")?;
-        Ok(sink["reasons"].as_object().cloned().unwrap_or_default())
+        Ok(self.sink(sink)?["reasons"].as_object().cloned().unwrap_or_default())
+    }
+
+    /// Checks that every sink has delivered all that it accepted.
+    pub(super) fn ensure_all_delivered(&self) -> Result<()> {
+        for sink in self.sinks()? {
+            let count = |name: &str| sink[name].as_u64().unwrap_or(u64::MAX);
+            let complete = count("accepted") == count("delivered") && count("pending") == 0;
+            ensure!(complete, "not everything was delivered: {sink}");
+        }
+        Ok(())
     }
 
     fn add(&mut self, line: &Json) {
@@ -63,13 +76,13 @@ impl Logged {
     }
 }
 
-/// `trace/span` of something that has both.
+/// Returns `TRACE_ID/SPAN_ID` of a span or log.
 pub(super) fn id_of(signal: &Json) -> String {
     let text = |name: &str| signal[name].as_str().unwrap_or_default().to_owned();
     format!("{}/{}", text("trace_id"), text("span_id"))
 }
 
-/// A running workload; killed when dropped.
+/// A running workload. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Workload {
     child: Child,
@@ -98,38 +111,38 @@ impl Workload {
         self.child.id()
     }
 
-    /// Reads on until a line about `what` comes.
+    /// Reads lines up to the one that contains `what`, and returns that line.
     pub(super) fn until(&mut self, what: &str) -> Result<Json> {
         loop {
             match self.lines.recv_timeout(SILENCE) {
                 Ok(line) => {
-                    let line: Json =
-                        serde_json::from_str(&line).with_context(|| format!("no JSON: {line}"))?;
+                    let line: Json = serde_json::from_str(&line)
+                        .with_context(|| format!("the line is not JSON: {line}"))?;
                     self.logged.add(&line);
                     if line.get(what).is_some() {
                         return Ok(line);
                     }
                 }
-                Err(error) => bail!("the workload did not come to `{what}`: {error}"),
+                Err(error) => bail!("the workload printed no `{what}`: {error}"),
             }
         }
     }
 
-    /// Ends its pause.
-    pub(super) fn go_on(&mut self) -> Result<()> {
+    /// Ends the pause.
+    pub(super) fn resume(&mut self) -> Result<()> {
         let stdin = self.child.stdin.as_mut().context("stdin is piped")?;
         Ok(writeln!(stdin)?)
     }
 
-    /// Waits for its end, with success.
+    /// Waits until the workload exits with code 0, and returns what it logged.
     pub(super) fn finish(mut self) -> Result<Logged> {
         self.until("shutdown")?;
         let status = self.child.wait()?;
-        ensure!(status.success(), "the workload ended with {status}");
+        ensure!(status.success(), "the workload exited with {status}");
         Ok(std::mem::take(&mut self.logged))
     }
 
-    /// Ends it as `kill -9` does.
+    /// Kills the workload as `kill -9` does, and returns what it had logged.
     pub(super) fn kill(mut self) -> Result<Logged> {
         self.child.kill()?;
         self.child.wait()?;
@@ -139,7 +152,7 @@ impl Workload {
 
 impl Drop for Workload {
     fn drop(&mut self) {
-        // Fails only where it has ended already.
+        // Fails only if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

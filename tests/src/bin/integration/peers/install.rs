@@ -1,31 +1,27 @@
-//! Where the peers come from: a variable that names the binary, then the path, then the ordinary client of
-//! their ecosystem, into the target folder.
+//! Finds or installs the peers. A variable can name the program; then the path is searched; then the package client
+//! of its ecosystem installs it into the target folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use telemetry_tests::target_dir;
+use telemetry_tests::{output, python_environment_of, run, target_dir};
 
 use super::go;
-use crate::command::{output, run};
-use crate::python;
 
 const COLLECTOR: &str = "v0.159.0";
 const JAEGER: &str = "v1.76.0";
 const ROTEL: &str = "rotel==0.0.1a15";
 
 fn folder(name: &str) -> PathBuf {
-    // Absolute, as other programs need it.
-    let target = std::path::absolute(target_dir()).unwrap_or_else(|_| target_dir());
-    target.join("integration").join(name)
+    target_dir().join("integration").join(name)
 }
 
-/// A binary that is there already: named by `variable`, on the path, or built by an earlier run.
+/// Returns a program that is already there: named by `variable`, on the path, or built by an earlier run.
 fn present(variable: &str, program: &str, built: &Path) -> Result<Option<PathBuf>> {
     if let Some(named) = std::env::var_os(variable).filter(|named| !named.is_empty()) {
         let named = PathBuf::from(named);
-        ensure!(named.is_file(), "{variable} names {}, which is no file", named.display());
+        ensure!(named.is_file(), "{variable} names {}, which is not a file", named.display());
         return Ok(Some(named));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -33,8 +29,8 @@ fn present(variable: &str, program: &str, built: &Path) -> Result<Option<PathBuf
     Ok(on_path.or_else(|| built.is_file().then(|| built.to_owned())))
 }
 
-/// The OpenTelemetry Collector, built with its own builder where it is missing.
-pub(super) fn collector() -> Result<PathBuf> {
+/// Returns the OpenTelemetry Collector, and builds it with its own builder if it is missing.
+pub(crate) fn collector() -> Result<PathBuf> {
     let folder = folder("otelcol");
     let built = folder.join("build/otelcol");
     if let Some(program) = present("OTELCOL", "otelcol", &built)? {
@@ -60,16 +56,16 @@ pub(super) fn collector() -> Result<PathBuf> {
     let path = folder.join("manifest.yaml");
     std::fs::write(&path, manifest)?;
     let builder = format!("go.opentelemetry.io/collector/cmd/builder@{COLLECTOR}");
-    let tool = go::tool().context("no Collector: name one in OTELCOL, or install Go to build it with")?;
+    let tool = go::tool().context("no Collector found; set OTELCOL to one, or install Go to build it")?;
     run(go::command(&tool, &folder)?.args(["install", &builder]))?;
     let mut build = Command::new(folder.join("builder"));
-    go::surroundings(&mut build, &tool)?;
+    go::set_environment(&mut build, &tool)?;
     run(build.current_dir(&folder).arg("--config").arg(&path))?;
     Ok(built)
 }
 
-/// Jaeger, built where it is missing.
-pub(super) fn jaeger() -> Result<PathBuf> {
+/// Returns Jaeger, and builds it if it is missing.
+pub(crate) fn jaeger() -> Result<PathBuf> {
     let folder = folder("jaeger");
     let built = folder.join("jaeger");
     if let Some(program) = present("JAEGER", "jaeger", &built)? {
@@ -79,7 +75,7 @@ pub(super) fn jaeger() -> Result<PathBuf> {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
-    let tool = go::tool().context("no Jaeger: name one in JAEGER, or install Go to build it with")?;
+    let tool = go::tool().context("no Jaeger found; set JAEGER to one, or install Go to build it")?;
     let go = |arguments: &[&str]| {
         go::command(&tool, &folder).map(|mut go| {
             go.args(arguments);
@@ -90,7 +86,7 @@ pub(super) fn jaeger() -> Result<PathBuf> {
     let module = format!("github.com/jaegertracing/jaeger@{JAEGER}");
     let described = output(&mut go(&["mod", "download", "-json", &module])?)?;
     let described: serde_json::Value = serde_json::from_str(&described)?;
-    let source = described["Dir"].as_str().context("go says where the module is")?;
+    let source = described["Dir"].as_str().context("go prints the module's folder")?;
     // Jaeger's own go.sum pins its dependencies, some of which the checksum database does not list.
     std::fs::write(folder.join("go.sum"), std::fs::read(Path::new(source).join("go.sum"))?)?;
     let package = "github.com/jaegertracing/jaeger/cmd/jaeger";
@@ -99,13 +95,13 @@ pub(super) fn jaeger() -> Result<PathBuf> {
     Ok(built)
 }
 
-/// Prometheus, unpacked from Debian's package where it is missing.
-pub(super) fn prometheus() -> Result<PathBuf> {
+/// Returns Prometheus, and unpacks it from Debian's package if it is missing.
+pub(crate) fn prometheus() -> Result<PathBuf> {
     debian("PROMETHEUS", "prometheus")
 }
 
-/// Its tool, from the same package.
-pub(super) fn promtool() -> Result<PathBuf> {
+/// Returns promtool, from the same package.
+pub(crate) fn promtool() -> Result<PathBuf> {
     debian("PROMTOOL", "promtool")
 }
 
@@ -115,17 +111,18 @@ fn debian(variable: &str, program: &str) -> Result<PathBuf> {
     if let Some(program) = present(variable, program, &built)? {
         return Ok(program);
     }
-    let hint = || format!("no {program}: name one in {variable}, or install Debian's package `prometheus`");
+    let hint =
+        || format!("no {program} found; set {variable} to one, or install Debian's package `prometheus`");
     unpack("prometheus", &folder).with_context(hint)?;
     ensure!(built.is_file(), hint());
     Ok(built)
 }
 
-/// Debian's package, its files below `folder`.
+/// Downloads a Debian package and unpacks its files below `folder`.
 fn unpack(package: &str, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let download = || run(Command::new("apt-get").current_dir(folder).args(["download", package]));
-    // A machine that was never asked for a package has no lists.
+    // A fresh machine has no package lists yet.
     download().or_else(|_| run(Command::new("apt-get").arg("update")).and_then(|()| download()))?;
     for entry in folder.read_dir()? {
         let path = entry?.path();
@@ -136,9 +133,9 @@ fn unpack(package: &str, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A command that runs rotel's agent, out of its Python package where it is missing. The agent links the
-/// library of the Python it was made for: the system's has one, or Debian a package with it.
-pub(super) fn rotel() -> Result<Command> {
+/// Returns a command that runs rotel's agent, and installs its Python package if it is missing. The agent links
+/// libpython of the Python it was built for: the system has it, or Debian has a package with it.
+pub(crate) fn rotel() -> Result<Command> {
     let folder = folder("rotel");
     if let Some(program) = present("ROTEL", "rotel-agent", &folder.join("rotel-agent"))? {
         return Ok(Command::new(program));
@@ -150,11 +147,11 @@ pub(super) fn rotel() -> Result<Command> {
     };
     let (python, version) = system
         .find_map(|python| version(&python).map(|version| (python, version)))
-        .context("no python3 to install rotel with; name its agent in ROTEL")?;
-    let in_venv = python::environment_of(&python, "rotel", &[ROTEL])?;
+        .context("no python3 found to install rotel with; set ROTEL to its agent")?;
+    let in_venv = python_environment_of(&python, "rotel", &[ROTEL])?;
     let script = "import pathlib, rotel; print(pathlib.Path(rotel.__file__).parent / 'rotel-agent')";
     let program = PathBuf::from(output(Command::new(in_venv).args(["-c", script]))?.trim());
-    ensure!(program.is_file(), "{ROTEL} has no {}", program.display());
+    ensure!(program.is_file(), "{ROTEL} does not contain {}", program.display());
     let mut command = Command::new(&program);
     if output(Command::new(&program).arg("--help")).is_err() {
         let unpacked = target_dir().join("integration/libpython");

@@ -1,16 +1,15 @@
-//! A real Prometheus scrapes the server's `/metrics`, and promtool finds nothing to complain about.
+//! A real Prometheus scrapes the server's `/metrics`, and promtool checks the page.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use telemetry_tests::{Client, Server, Settings, eventually, target_dir};
+use telemetry_tests::{Client, Server, Settings, empty_folder, eventually};
 
-use super::parts;
-use super::peers::{self, Process};
+use crate::peers::{Prometheus, documented_queries, install, value};
 
-/// What the queries must answer about the events that are logged: query, and value by label.
+/// Queries and the values that the logged events must lead to, by label.
 const QUERIES: [(&str, &[(&str, f64)]); 6] = [
     ("sum(llama_stack_tokens_total)", &[("", 52.0)]),
     ("sum by (model_id) (llama_stack_tokens_total)", &[("large", 10.0), ("small", 42.0)]),
@@ -20,45 +19,38 @@ const QUERIES: [(&str, &[(&str, f64)]); 6] = [
     ("telemetry_sink_pending", &[("sqlite", 0.0)]),
 ];
 
-pub(crate) fn run() -> Result<()> {
-    let (prometheus, promtool) = (parts::prometheus()?, parts::promtool()?);
-    let folder = target_dir().join("integration/prometheus");
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)?;
-    }
-    std::fs::create_dir_all(&folder)?;
+pub(super) fn run() -> Result<()> {
+    let folder = empty_folder("prometheus")?;
     let server = Settings::sqlite_in(&folder).start()?;
     log_events(&server)?;
-    lint(&promtool, &server)?;
-    let scraping = Prometheus::start(&prometheus, &folder, &server)?;
+    check_page(&server)?;
+    let prometheus = scrape(&server, &folder)?;
     for (query, expected) in QUERIES {
         let found = eventually(&format!("Prometheus answers {expected:?} to {query}"), || {
-            let found = scraping.ask(query).ok()?;
+            let found = query_by_label(&prometheus, query).ok()?;
             (found == expected.iter().map(|(label, value)| ((*label).to_owned(), *value)).collect::<Vec<_>>())
                 .then_some(found)
         });
-        let last = scraping.ask(query);
+        let last = query_by_label(&prometheus, query);
         found.with_context(|| format!("the last answer was {last:?}"))?;
     }
-    // A second request, so that there is a rate.
+    // A rate needs a second request.
     eventually("there is a rate of tokens", || {
         log_events(&server).ok()?;
-        let rate = scraping.ask("sum(rate(llama_stack_tokens_total[1m]))").ok()?;
+        let rate = query_by_label(&prometheus, "sum(rate(llama_stack_tokens_total[1m]))").ok()?;
         rate.first().filter(|(_, rate)| *rate > 0.0).map(drop)
     })?;
-    // The documented ones, whatever they answer here.
-    let documented = peers::documented_queries()?;
+    // Prometheus must accept every documented query, whatever it returns here.
+    let documented = documented_queries()?;
     for query in &documented {
-        scraping.ask(query)?;
+        query_by_label(&prometheus, query)?;
     }
     println!(
-        "Prometheus scraped the server: {} queries right, {} documented ones run, promtool content",
+        "Prometheus scraped the server: {} queries correct, {} documented queries accepted, promtool satisfied",
         QUERIES.len() + 1,
         documented.len()
     );
-    let ended = server.stop()?;
-    ensure!(ended.status.success(), "the server ended with {}:\n{}", ended.status, ended.stderr);
-    Ok(())
+    server.stop_cleanly()
 }
 
 fn log_events(server: &Server) -> Result<()> {
@@ -82,55 +74,45 @@ fn log_events(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// promtool reads the whole page without a complaint.
-fn lint(promtool: &Path, server: &Server) -> Result<()> {
+/// Checks that promtool reads the whole page and prints nothing.
+fn check_page(server: &Server) -> Result<()> {
+    let promtool = install::promtool()?;
     let page = Client::connect(server.url())?.get("/metrics")?;
     ensure!(page.status == 200, "/metrics answers {}", page.status);
-    let mut check = Command::new(promtool)
+    let mut check = Command::new(&promtool)
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .with_context(|| format!("can't start {}", promtool.display()))?;
+        .with_context(|| format!("cannot start {}", promtool.display()))?;
     std::io::Write::write_all(&mut check.stdin.take().context("stdin is piped")?, &page.body)?;
     let output = check.wait_with_output()?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    ensure!(output.status.success() && said.trim().is_empty(), "promtool says:\n{said}\n{}", page.text());
+    ensure!(output.status.success() && said.trim().is_empty(), "promtool printed:\n{said}\n{}", page.text());
     Ok(())
 }
 
-/// A running Prometheus.
-struct Prometheus {
-    /// Ends with this.
-    _process: Process,
-    url: String,
+/// Starts a Prometheus that scrapes the server every second.
+fn scrape(server: &Server, folder: &Path) -> Result<Prometheus> {
+    let target = server.url().trim_start_matches("http://");
+    let config = folder.join("prometheus.yaml");
+    let text = format!(
+        "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: telemetry\n  static_configs: [{{targets: ['{target}']}}]\n"
+    );
+    std::fs::write(&config, text)?;
+    Prometheus::start(&config, folder)
 }
 
-impl Prometheus {
-    fn start(program: &Path, folder: &Path, server: &Server) -> Result<Self> {
-        let target = server.url().trim_start_matches("http://");
-        let config = folder.join("prometheus.yaml");
-        std::fs::write(
-            &config,
-            format!(
-                "global: {{scrape_interval: 1s}}\nscrape_configs:\n- job_name: telemetry\n  static_configs: [{{targets: ['{target}']}}]\n"
-            ),
-        )?;
-        let (process, url) = peers::prometheus(program, &config, folder)?;
-        Ok(Self { _process: process, url })
+/// Runs an instant query. Returns each value with the label that distinguishes it, sorted.
+fn query_by_label(prometheus: &Prometheus, query: &str) -> Result<Vec<(String, f64)>> {
+    let mut found = Vec::new();
+    for sample in prometheus.series(query)? {
+        let labels = &sample["metric"];
+        let label = ["model_id", "sink", "api"].iter().find_map(|name| labels[*name].as_str());
+        found.push((label.unwrap_or_default().to_owned(), value(&sample)?));
     }
-
-    /// The answer to an instant query: a value per label that tells the samples apart, in order.
-    fn ask(&self, query: &str) -> Result<Vec<(String, f64)>> {
-        let mut found = Vec::new();
-        for sample in peers::series(&self.url, query)? {
-            let labels = &sample["metric"];
-            let label = ["model_id", "sink", "api"].iter().find_map(|name| labels[*name].as_str());
-            found.push((label.unwrap_or_default().to_owned(), peers::value(&sample)?));
-        }
-        found.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(found)
-    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    Ok(found)
 }
