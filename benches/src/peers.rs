@@ -1,4 +1,4 @@
-//! OpenTelemetry's SDK as a peer: its batch processor, before an exporter that counts.
+//! Peers of the caller's benches, fastrace and OpenTelemetry's SDK, each with an exporter that counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,12 +12,12 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider, SpanData, SpanExporter,
 };
 
-use crate::caller::{DEADLINE, pause};
+use crate::bursts::{DEADLINE, pause};
 
-/// Spans that may wait for the exporter: as much as our queue has room for.
+/// Spans that may wait for the SDK's exporter: as many as our queue has room for.
 const ROOM: u64 = 16_384;
 
-/// The SDK, and what it was given and has exported.
+/// OpenTelemetry's SDK with its batch processor, and counts of the spans logged and exported.
 pub(crate) struct Sdk {
     provider: SdkTracerProvider,
     exported: Arc<AtomicU64>,
@@ -56,13 +56,13 @@ impl Sdk {
         self.provider.tracer("bench")
     }
 
-    /// Notes that it was given spans.
+    /// Counts spans as logged.
     pub(crate) fn note(&self, spans: u64) {
         self.logged.fetch_add(spans, Ordering::Relaxed);
     }
 
-    /// Pauses; on a busy machine longer, so that the next burst finds room in its queue. What it has lost
-    /// never comes: that is waited for once.
+    /// Pauses until the next burst finds room in the SDK's queue. Spans that the SDK dropped never arrive, so after
+    /// one full deadline it no longer waits.
     pub(crate) fn settle(&self) {
         pause();
         let deadline = Instant::now() + DEADLINE;
@@ -74,7 +74,7 @@ impl Sdk {
         }
     }
 
-    /// Fails if it has not exported what it was given.
+    /// Fails if not all spans were exported.
     pub(crate) fn ensure_delivered(&self) -> Result<()> {
         self.provider.force_flush()?;
         let (exported, logged) = (self.exported.load(Ordering::Relaxed), self.logged.load(Ordering::Relaxed));
@@ -83,8 +83,8 @@ impl Sdk {
     }
 }
 
-/// The span that the bench is about.
-pub(crate) fn one_span(tracer: &SdkTracer) {
+/// Logs the measured span with OpenTelemetry's SDK.
+pub(crate) fn one_sdk_span(tracer: &SdkTracer) {
     let attributes = [
         KeyValue::new("model_id", "llama-3.2-3b"),
         KeyValue::new("provider_id", "meta-reference"),
@@ -94,4 +94,40 @@ pub(crate) fn one_span(tracer: &SdkTracer) {
     ];
     let mut span = tracer.span_builder("inference").with_attributes(attributes).start(tracer);
     span.add_event("prompt received", Vec::new());
+}
+
+struct FastraceReporter(Arc<AtomicU64>);
+
+impl fastrace::collector::Reporter for FastraceReporter {
+    fn report(&mut self, spans: Vec<fastrace::collector::SpanRecord>) {
+        self.0.fetch_add(spans.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Makes fastrace count the spans it reports, and returns the count.
+pub(crate) fn count_fastrace_spans() -> Arc<AtomicU64> {
+    let reported = Arc::new(AtomicU64::new(0));
+    fastrace::set_reporter(FastraceReporter(Arc::clone(&reported)), fastrace::collector::Config::default());
+    reported
+}
+
+/// Runs `code` below a root span of fastrace.
+pub(crate) fn under_fastrace_root<T>(code: impl FnOnce() -> T) -> T {
+    let root = fastrace::Span::root("root", fastrace::collector::SpanContext::random());
+    let _guard = root.set_local_parent();
+    code()
+}
+
+/// Logs the measured span with fastrace.
+pub(crate) fn one_fastrace_span() {
+    let _span = fastrace::local::LocalSpan::enter_with_local_parent("inference").with_properties(|| {
+        [
+            ("model_id", "llama-3.2-3b"),
+            ("provider_id", "meta-reference"),
+            ("session_id", "session-0001"),
+            ("kind", "chat"),
+            ("stage", "prefill"),
+        ]
+    });
+    fastrace::local::LocalSpan::add_event(fastrace::Event::new("prompt received"));
 }
