@@ -21,7 +21,8 @@ impl Received {
     /// Reads the file. Skips a last line without an end: a kill may have cut it.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let mut received = Self::default();
-        let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             let document: Json =
                 serde_json::from_str(line).context("the Collector wrote a line that is not JSON")?;
