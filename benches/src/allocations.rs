@@ -1,14 +1,16 @@
-//! Allocations of a span (start, five attributes, one log, end) on the thread that logs it.
+//! Counts the allocations of a span (start, five attributes, one log, end) on the thread that logs it.
 
 use anyhow::Result;
 
-use crate::caller::{BURST, counting_pipeline, one_of_ours};
-use crate::sdk::{self, Sdk};
-use crate::table::line;
+use crate::bursts::BURST;
+use crate::counting::{self, counting_pipeline};
+use crate::figures::line;
+use crate::peers::{self, Sdk};
 use crate::through_tracing::{one_span, opentelemetry, ours};
 
+/// Returns the allocations per call of `span`.
 fn per_span(span: impl Fn()) -> f64 {
-    // What is made once per thread is made before.
+    // The first call allocates what each thread needs once.
     span();
     let counted = allocation_counter::measure(|| (0..BURST).for_each(|_| span()));
     counted.count_total as f64 / BURST as f64
@@ -20,8 +22,8 @@ pub(crate) fn run() -> Result<()> {
     let opentelemetry_sdk = Sdk::start();
     let theirs = opentelemetry(&opentelemetry_sdk);
     let tracer = opentelemetry_sdk.tracer();
-    let of_sdk = per_span(|| sdk::one_span(&tracer));
-    let guard = per_span(|| one_of_ours(&telemetry));
+    let of_sdk = per_span(|| peers::one_sdk_span(&tracer));
+    let guard = per_span(|| counting::one_span(&telemetry));
     let ours = ours(telemetry.clone());
     let ours = tracing::dispatcher::with_default(&ours, || per_span(one_span));
     let theirs = tracing::dispatcher::with_default(&theirs, || per_span(one_span));

@@ -1,4 +1,4 @@
-//! What one more sink costs: the processor time of the whole program per signal and sink.
+//! What one more sink costs: processor time of the whole program per signal and sink.
 
 use std::time::Duration;
 
@@ -10,12 +10,11 @@ use telemetry_core::{
 };
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
 
-use crate::cpu;
-use crate::table::line;
+use crate::figures::{line, program_time};
 
 /// Signals that each run sends to every sink.
 const SIGNALS: usize = 400_000;
-/// Signals per submission; after each the sinks are waited for, so that none is dropped.
+/// Signals per request. The bench flushes after each, so that none is dropped.
 const BATCH: usize = 4_000;
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -39,14 +38,14 @@ static NOTHING: SinkEntry = SinkEntry {
     build: |_| Box::pin(async { Ok(BuiltSink::new(Nothing, SignalSet::ALL)) }),
 };
 
-/// Processor time of the program for all signals, delivered to `sinks` sinks.
+/// Returns the processor time of the program for all signals, delivered to `sinks` sinks.
 fn spent(sinks: usize) -> Result<Duration> {
     let context = SinkContext { service_name: "bench".into(), options: Options::default(), run: RunId(1) };
     let specs = (0..sinks).map(|_| SinkSpec { entry: &NOTHING, context: context.clone() }).collect();
     let pipeline = Pipeline::start(specs, PipelineConfig::default())?;
     let telemetry = pipeline.telemetry();
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let before = cpu::of_program();
+    let before = program_time();
     for _ in 0..SIGNALS / BATCH {
         let log = || Event::log(Severity::Info, "prompt received");
         let batch = (0..BATCH).map(|_| Submission::Event { event: log(), ttl: Ttl::default() });
@@ -54,7 +53,7 @@ fn spent(sinks: usize) -> Result<Duration> {
         let report = runtime.block_on(telemetry.flush(DEADLINE));
         ensure!(report.is_complete(), "{report:?}");
     }
-    let spent = cpu::of_program().saturating_sub(before);
+    let spent = program_time().saturating_sub(before);
     let ledger = pipeline.shutdown(DEADLINE).ledger;
     ensure!(ledger.sinks.iter().all(|sink| sink.delivered == SIGNALS as u64), "{ledger:?}");
     Ok(spent)

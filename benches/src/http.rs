@@ -1,4 +1,4 @@
-//! The server from outside: acknowledged events, start to first answer, memory.
+//! The server over HTTP: acknowledged events, start to first answer, memory.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -10,20 +10,20 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use telemetry_tests::{Client, Settings};
 
-use crate::table::line;
+use crate::figures::line;
 
 const CONNECTIONS: u64 = 16;
-/// Events of a batch of some 4 MB.
+/// Events in a request of about 4 MB.
 const BATCH: usize = 16_000;
-/// A tenth of what the server asks for.
+/// Pause after a refusal: a tenth of what the server asks for.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Resident memory of a process, in MB.
+/// Returns the resident memory of a process, in MB.
 pub(crate) fn resident(process: u32) -> Result<f64> {
     memory(process, "VmRSS:")
 }
 
-/// A line of a process's status that is about memory, in MB.
+/// Returns a value of `/proc/PID/status`, in MB.
 fn memory(process: u32, what: &str) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let value = status.lines().find_map(|found| found.strip_prefix(what));
@@ -31,16 +31,17 @@ fn memory(process: u32, what: &str) -> Result<f64> {
     Ok(value.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)
 }
 
-/// What a connection posts.
+/// What a connection sends.
 #[derive(Clone, Copy)]
-enum Load {
-    /// Measurements, in one trace per connection.
+enum Traffic {
+    /// Metric points, in one trace per connection.
     Metrics,
-    /// Whole spans, in traces of ten: a span's start, a log, a measurement, its end.
+    /// Whole spans in traces of ten. Each has a start, a log, a metric point and an end.
     Spans,
 }
 
-impl Load {
+impl Traffic {
+    /// Returns event `number` of a connection.
     fn event(self, connection: u64, number: u64) -> Value {
         let time = "2026-03-01T12:00:00.123456Z";
         let metric = |trace: u64, span: u64| {
@@ -74,10 +75,10 @@ impl Load {
     }
 }
 
-/// Posts events on one connection until the time is over.
+/// Sends events on one connection until the time is over.
 fn post(
     url: &str,
-    load: Load,
+    traffic: Traffic,
     connection: u64,
     until: Instant,
     latencies: &Mutex<Histogram<u64>>,
@@ -88,7 +89,7 @@ fn post(
         if Instant::now() >= until {
             break;
         }
-        let event = json!({"event": load.event(connection, number)});
+        let event = json!({"event": traffic.event(connection, number)});
         let started = Instant::now();
         let answer = client.post("/v1/telemetry/events", &event)?;
         ensure!(answer.status == 200, "{}: {}", answer.status, answer.text());
@@ -98,14 +99,14 @@ fn post(
     Ok(())
 }
 
-/// Posts on all connections, for a while; gives how long each answer took, in microseconds.
-fn post_all(url: &str, load: Load, time: Duration) -> Result<Histogram<u64>> {
+/// Sends on all connections for some time. Returns the latencies in microseconds.
+fn post_all(url: &str, traffic: Traffic, time: Duration) -> Result<Histogram<u64>> {
     let latencies = Mutex::new(Histogram::new(3)?);
     let until = Instant::now() + time;
     std::thread::scope(|scope| -> Result<()> {
         let latencies = &latencies;
         let running: Vec<_> = (0..CONNECTIONS)
-            .map(|connection| scope.spawn(move || post(url, load, connection, until, latencies)))
+            .map(|connection| scope.spawn(move || post(url, traffic, connection, until, latencies)))
             .collect();
         for thread in running {
             thread.join().map_err(|_| anyhow::anyhow!("a connection panicked"))??;
@@ -115,16 +116,16 @@ fn post_all(url: &str, load: Load, time: Duration) -> Result<Histogram<u64>> {
     latencies.into_inner().context("a connection panicked")
 }
 
-/// Posts batches on more connections than can be served, which come back after [`PAUSE`] when refused; gives how
-/// many were stored and how many refused.
+/// Sends large requests on more connections than the server admits. Refused connections retry after [`PAUSE`].
+/// Returns how many requests were stored and how many refused.
 fn overload(url: &str, time: Duration) -> Result<(u32, u32)> {
-    let event = Load::Spans.event(0, 2);
+    let event = Traffic::Spans.event(0, 2);
     let batch = json!({"events": vec![json!({"event": event}); BATCH]});
     let until = Instant::now() + time;
     let (stored, refused) = (AtomicU32::new(0), AtomicU32::new(0));
     let post = || -> Result<()> {
         while Instant::now() < until {
-            // Who is refused before all is sent may find the connection closed instead of the answer.
+            // A client that is refused before it has sent everything may see a closed connection and no answer.
             match Client::connect(url)?.post("/v1/telemetry/events", &batch) {
                 Ok(answer) if answer.status == 200 => stored.fetch_add(1, Ordering::Relaxed),
                 Ok(answer) if !matches!(answer.status, 429 | 503) => bail!("{}", answer.status),
@@ -155,10 +156,10 @@ pub(crate) fn run(program: PathBuf, seconds: u64) -> Result<()> {
     ensure!(answer.status == 200, "{}", answer.text());
     line("start to first answer", first_answer, "ms", "limit", 100.0);
     line("memory, idle", resident(server.id())?, "MB", "limit", 25.0);
-    for (load, of_what) in
-        [(Load::Metrics, "measurements"), (Load::Spans, "spans with a log and a measurement")]
+    for (traffic, of_what) in
+        [(Traffic::Metrics, "measurements"), (Traffic::Spans, "spans with a log and a measurement")]
     {
-        let latencies = post_all(server.url(), load, Duration::from_secs(seconds))?;
+        let latencies = post_all(server.url(), traffic, Duration::from_secs(seconds))?;
         let rate = latencies.len() as f64 / seconds as f64;
         println!("POST /events, 16 connections, acknowledged durable: {of_what}");
         line("  events", rate, "req/s", "promise", 10_000.0);

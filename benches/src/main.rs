@@ -1,22 +1,23 @@
 //! One bench per performance promise, each beside a peer or a limit measured in the same run.
 //!
-//! `cargo xtask bench NAME` builds them optimised and runs one. What each number means is in README.md.
+//! `cargo xtask bench NAME` builds and runs one, optimised. README.md explains the figures.
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures are rounded anyway")]
 
 #[cfg(feature = "count-allocations")]
 mod allocations;
+mod bursts;
 mod caller;
-mod cpu;
+mod counting;
 mod fan_out;
+mod figures;
 mod http;
 mod otlp_receive;
 mod otlp_send;
+mod peers;
 mod phoenix;
 mod purge;
-mod sdk;
 mod sqlite;
-mod table;
 mod through_tracing;
 mod tower;
 
@@ -40,16 +41,16 @@ enum Bench {
     Allocations,
     /// Cost of one more sink, per signal
     FanOut,
-    /// Spans into SQLite, durable, beside plain rows; queries as the store grows
+    /// Spans into SQLite, acknowledged as durable, beside plain rows; queries as the store grows
     Sqlite {
         /// How many spans
         #[arg(long, default_value_t = 1_000_000)]
         spans: usize,
-        /// Ten million
+        /// Ten million spans
         #[arg(long)]
         full: bool,
     },
-    /// Writes while many spans expire; the disk space that comes back
+    /// Writes while many spans expire; the disk space that is freed
     Purge {
         /// How many spans
         #[arg(long, default_value_t = 1_000_000)]
@@ -64,7 +65,7 @@ enum Bench {
         #[arg(long, default_value_t = 5)]
         seconds: u64,
     },
-    /// Spans in by OTLP, acknowledged durable
+    /// Spans received by OTLP and acknowledged as durable
     OtlpReceive {
         /// The server's program, built with `cargo build --release`
         #[arg(long)]
@@ -72,14 +73,14 @@ enum Bench {
         /// How many spans
         #[arg(long, default_value_t = 204_800)]
         spans: u64,
-        /// Another OTLP receiver, `http://ADDR`, that gets the same
+        /// Another OTLP receiver, `http://ADDR`, that receives the same requests
         #[arg(long)]
         peer: Option<String>,
-        /// Arize Phoenix's command, which is started and gets some of the same
+        /// Also install and start Arize Phoenix, and send it some of the requests
         #[arg(long)]
-        phoenix: Option<std::path::PathBuf>,
+        phoenix: bool,
     },
-    /// Spans out by OTLP, beside OpenTelemetry's exporter alone
+    /// Spans sent by OTLP, beside OpenTelemetry's exporter alone
     OtlpSend,
     /// Cost of the tower layers per request, beside the service alone
     Tower,
@@ -96,7 +97,7 @@ fn main() -> anyhow::Result<()> {
         Bench::Purge { spans } => purge::run(spans),
         Bench::Http { program, seconds } => http::run(program, seconds),
         Bench::OtlpReceive { program, spans, peer, phoenix } => {
-            otlp_receive::run(program, spans, peer.as_deref(), phoenix.as_deref())
+            otlp_receive::run(program, spans, peer.as_deref(), phoenix)
         }
         Bench::OtlpSend => otlp_send::run(),
         Bench::Tower => tower::run(),

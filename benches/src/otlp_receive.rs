@@ -1,6 +1,6 @@
-//! OTLP in from outside: requests of 512 spans, each answered once its spans are committed.
+//! Spans received by OTLP: requests of 512 spans, each answered after its commit.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,14 @@ use prost::Message as _;
 use serde_json::json;
 use telemetry_tests::{Client, Settings};
 
+use crate::figures::line;
 use crate::http::resident;
 use crate::phoenix::Phoenix;
-use crate::table::line;
 
 const SPANS_PER_REQUEST: u64 = 512;
 const SPANS_PER_TRACE: u64 = 8;
 const CONNECTIONS: usize = 4;
-/// Spans that Phoenix is sent: it would take minutes for all.
+/// Spans for Phoenix, which would take minutes for all of them.
 const SPANS_FOR_PHOENIX: u64 = 10_240;
 const PAUSE: Duration = Duration::from_millis(20);
 const START: u64 = 1_770_000_000_000_000_000;
@@ -37,7 +37,7 @@ fn integer(key: &str, value: u64) -> KeyValue {
     KeyValue { key: key.into(), value, ..KeyValue::default() }
 }
 
-/// Span `number` of all: five attributes, one event.
+/// Returns span `number`, with five attributes and one event.
 fn span(number: u64) -> Span {
     let (trace, place) = (number / SPANS_PER_TRACE + 1, number % SPANS_PER_TRACE);
     let start = START + number * 1_000;
@@ -67,7 +67,7 @@ fn span(number: u64) -> Span {
     }
 }
 
-/// Request `number` of all.
+/// Returns request `number`.
 fn request(number: u64) -> Vec<u8> {
     let first = number * SPANS_PER_REQUEST;
     let spans = (first..first + SPANS_PER_REQUEST).map(span).collect();
@@ -79,9 +79,10 @@ fn request(number: u64) -> Vec<u8> {
     ExportTraceServiceRequest { resource_spans }.encode_to_vec()
 }
 
-/// Spans per second that a receiver acknowledges, or has stored as `stored` says, with when it had; and how
-/// long a request took.
-fn load(
+/// Sends all requests. Returns spans per second and the latencies of the requests.
+///
+/// `stored` receives the number of spans sent. It returns how many are stored, and when the last one was.
+fn send_all(
     url: &str,
     requests: &[Vec<u8>],
     stored: impl FnOnce(u64) -> Result<(u64, Instant)>,
@@ -97,7 +98,7 @@ fn load(
             let headers = [("content-type", "application/x-protobuf")];
             let answer = loop {
                 let answer = client.request("POST", "/v1/traces", &headers, body)?;
-                // A receiver that is full wants it later.
+                // A receiver that is full wants the request again later.
                 if answer.status != 503 {
                     break answer;
                 }
@@ -124,11 +125,11 @@ fn load(
     ))
 }
 
-pub(crate) fn run(program: PathBuf, spans: u64, peer: Option<&str>, phoenix: Option<&Path>) -> Result<()> {
+pub(crate) fn run(program: PathBuf, spans: u64, peer: Option<&str>, phoenix: bool) -> Result<()> {
     let requests: Vec<Vec<u8>> = (0..spans.div_ceil(SPANS_PER_REQUEST)).map(request).collect();
     let folder = tempfile::tempdir()?;
     let server = Settings::sqlite_in(folder.path()).program(program).start()?;
-    let (rate, latencies) = load(server.url(), &requests, |spans| Ok((spans, Instant::now())))?;
+    let (rate, latencies) = send_all(server.url(), &requests, |spans| Ok((spans, Instant::now())))?;
     line("OTLP in, 512 spans a request, acknowledged durable", rate, "spans/s", "promise", 40_000.0);
     line(
         "  latency, p50",
@@ -139,16 +140,16 @@ pub(crate) fn run(program: PathBuf, spans: u64, peer: Option<&str>, phoenix: Opt
     );
     line("memory, after the load", resident(server.id())?, "MB", "limit", 200.0);
     if let Some(peer) = peer {
-        let (of_peer, _) = load(peer, &requests, |spans| Ok((spans, Instant::now())))?;
+        let (of_peer, _) = send_all(peer, &requests, |spans| Ok((spans, Instant::now())))?;
         line("the same, beside the peer", rate, "spans/s", "peer", of_peer);
     }
-    if let Some(program) = phoenix {
-        let phoenix = Phoenix::start(program)?;
+    if phoenix {
+        let phoenix = Phoenix::start()?;
         let some = &requests[..requests.len().min(usize::try_from(SPANS_FOR_PHOENIX / SPANS_PER_REQUEST)?)];
-        let (of_phoenix, _) = load(phoenix.url(), some, |spans| phoenix.wait_for(spans))?;
+        let (of_phoenix, _) = send_all(phoenix.url(), some, |spans| phoenix.wait_for(spans))?;
         line("the same, beside Arize Phoenix", rate, "spans/s", "Phoenix, stored", of_phoenix);
     }
-    // What was acknowledged is there: the last span of all, found by its own attribute.
+    // Checks that the last acknowledged span is found by an attribute that only it has.
     let last = requests.len() as u64 * SPANS_PER_REQUEST - 1;
     let filter =
         json!({"attribute_filters": [{"key": "request.id", "op": "eq", "value": format!("{last:032x}")}]});

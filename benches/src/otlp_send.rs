@@ -1,7 +1,7 @@
-//! OTLP out: spans through the pipeline and `otel_trace`, beside OpenTelemetry's exporter alone.
+//! Spans sent by OTLP through the pipeline and `otel_trace`, beside OpenTelemetry's exporter alone.
 //!
-//! Both send to one receiver that reads and throws away. A span has five attributes and one log.
-//! Rates are per second of processor time of the sending threads: per core, that is.
+//! Both send to the same receiver, which reads requests and discards them. A span has five attributes and one log.
+//! Rates are per second of processor time of the sending threads, which is per core.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,28 +18,24 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 const SPANS: u64 = 1_000_000;
-/// The size of the exporter's requests, and of the sink's by default.
+/// Spans per request of the exporter. The sink's default is the same.
 const REQUEST: u64 = 2_048;
-/// Spans on their way at most, in all and to the assembler, so that none is dropped.
+/// The most spans in progress, so that none is dropped: in total, and in front of the assembler.
 const AHEAD: u64 = 50_000;
 const AHEAD_OF_ASSEMBLER: u64 = 2_048;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Runs the bench and prints its figures.
-///
-/// # Errors
-///
-/// When a part can't be started, or a span is lost.
 pub(crate) fn run() -> anyhow::Result<()> {
     let receiver = Receiver::start()?;
     let alone = exporter_alone(&receiver)?;
     let whole = pipeline(&receiver)?;
     print_line("exporter alone", &alone);
     print_line("pipeline and otel_trace, end to end", &whole);
-    print_text(&format!(
+    println!(
         "end to end at {:.2} of the exporter alone, per core (must reach 250,000 spans/s)",
         whole.per_core() / alone.per_core()
-    ));
+    );
     Ok(())
 }
 
@@ -50,28 +46,19 @@ struct Figure {
 }
 
 impl Figure {
-    #[expect(clippy::cast_precision_loss, reason = "a million spans")]
     fn per_core(&self) -> f64 {
         SPANS as f64 / self.processor.as_secs_f64()
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a million spans")]
 fn print_line(what: &str, figure: &Figure) {
     let per_second = SPANS as f64 / figure.wall.as_secs_f64();
     let per_core = figure.per_core();
     let bytes = figure.bytes as f64 / SPANS as f64;
-    print_text(&format!(
-        "{what:<40} {per_second:>9.0} spans/s, {per_core:>9.0} per core, {bytes:.0} bytes/span"
-    ));
+    println!("{what:<40} {per_second:>9.0} spans/s, {per_core:>9.0} per core, {bytes:.0} bytes/span");
 }
 
-#[expect(clippy::print_stdout, reason = "a bench prints its figures")]
-fn print_text(text: &str) {
-    println!("{text}");
-}
-
-/// OpenTelemetry's exporter with spans made beforehand.
+/// Measures OpenTelemetry's exporter with spans made beforehand.
 fn exporter_alone(receiver: &Receiver) -> anyhow::Result<Figure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exporter = SpanExporter::builder()
@@ -83,7 +70,7 @@ fn exporter_alone(receiver: &Receiver) -> anyhow::Result<Figure> {
     let mut figure = Figure { wall: Duration::ZERO, processor: Duration::ZERO, bytes: 0 };
     let bytes = receiver.bytes();
     for _ in 0..SPANS.div_ceil(REQUEST) {
-        // The batch is the exporter's: its copy is not part of the figure.
+        // The exporter takes the batch. Copying it is not measured.
         let copy = batch.clone();
         let (wall, processor) = (Instant::now(), processor_time()?);
         runtime.block_on(exporter.export(copy))?;
@@ -128,7 +115,7 @@ fn span_data(number: u64) -> SpanData {
     }
 }
 
-/// Guards on this thread, the assembler, the worker and the sink.
+/// Measures span guards on this thread, the assembler, the worker and the sink.
 fn pipeline(receiver: &Receiver) -> anyhow::Result<Figure> {
     let options = Options::from_pairs([("endpoint", OptionValue::Text(receiver.url()))]);
     let context = SinkContext { service_name: "bench".into(), options, run: RunId(1) };
@@ -159,12 +146,15 @@ fn pipeline(receiver: &Receiver) -> anyhow::Result<Figure> {
         bytes: receiver.bytes() - bytes,
     };
     let sink = telemetry.ledger().sinks.remove(0);
-    ensure!(sink.delivered == SPANS && sink.failed + sink.dropped == 0, "spans were lost: {sink:?}");
+    ensure!(
+        sink.delivered == SPANS && sink.failed + sink.dropped == 0,
+        "not all spans were delivered: {sink:?}"
+    );
     drop(pipeline.shutdown(Duration::from_secs(10)));
     Ok(figure)
 }
 
-/// Waits until this many spans are assembled, and this many delivered.
+/// Waits until this many spans are assembled and this many delivered.
 fn wait_until(telemetry: &Telemetry, assembled: u64, delivered: u64) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
@@ -173,17 +163,17 @@ fn wait_until(telemetry: &Telemetry, assembled: u64, delivered: u64) -> anyhow::
         if sink.accepted >= assembled && sink.delivered >= delivered {
             return Ok(());
         }
-        ensure!(started.elapsed() < DEADLINE, "spans do not arrive: {ledger:?}");
+        ensure!(started.elapsed() < DEADLINE, "timed out after {DEADLINE:?}: {ledger:?}");
         std::thread::park_timeout(Duration::from_micros(100));
     }
 }
 
-/// Processor time of this process but for the receiver's thread.
+/// Returns the processor time of this process without the receiver's thread.
 fn processor_time() -> anyhow::Result<Duration> {
     let mut nanos = 0;
     for task in std::fs::read_dir("/proc/self/task")? {
         let path = task?.path();
-        // A thread may end meanwhile.
+        // The thread may have ended in the meantime.
         let Ok(name) = std::fs::read_to_string(path.join("comm")) else { continue };
         let Ok(times) = std::fs::read_to_string(path.join("schedstat")) else { continue };
         if name.trim() != RECEIVER {
@@ -195,7 +185,7 @@ fn processor_time() -> anyhow::Result<Duration> {
 
 const RECEIVER: &str = "receiver";
 
-/// Reads requests, throws them away, answers 200.
+/// Reads requests, discards them and answers 200.
 struct Receiver {
     address: std::net::SocketAddr,
     bytes: Arc<AtomicU64>,
@@ -216,7 +206,7 @@ impl Receiver {
                     let (stream, _) = listener.accept().await?;
                     tokio::spawn(serve(stream, Arc::clone(&count)));
                 }
-                #[expect(unreachable_code, reason = "it says what the block ends with")]
+                #[expect(unreachable_code, reason = "it gives the block its type")]
                 std::io::Result::Ok(())
             })
         })?;

@@ -1,22 +1,22 @@
-//! Arize Phoenix as a peer: a product that receives OTLP and stores spans in SQLite.
+//! Arize Phoenix as a peer: it receives OTLP and stores spans in SQLite.
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rusqlite::{Connection, OpenFlags};
-use telemetry_tests::Client;
+use telemetry_tests::{Client, python_environment};
 
-/// Phoenix takes this long to start at most, and as long to store what it has taken; then it counts as is.
+const PACKAGE: &str = "arize-phoenix==20.26.1";
+/// How long Phoenix may take to start, and how long it may take to store what it received.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// It stores no more once nothing has come for so long.
+/// After this long without a new span Phoenix counts as done.
 const QUIET: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(20);
 
-/// A running Phoenix with a database of its own; killed when dropped.
+/// A running Phoenix with its own database. Dropping it kills the process.
 pub(crate) struct Phoenix {
     child: Child,
     folder: tempfile::TempDir,
@@ -24,15 +24,16 @@ pub(crate) struct Phoenix {
 }
 
 impl Phoenix {
-    /// Starts `program`, Phoenix's own command, and waits until it answers.
-    pub(crate) fn start(program: &Path) -> Result<Self> {
+    /// Installs Phoenix into a virtual environment, starts it and waits until it answers.
+    pub(crate) fn start() -> Result<Self> {
+        let program = python_environment("phoenix", &[PACKAGE])?.with_file_name("phoenix");
         let folder = tempfile::tempdir()?;
-        // Held until both are chosen, so that they differ.
+        // Both are bound at the same time, so that the ports differ.
         let free = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
         let [http, grpc] = [free[0].local_addr()?.port(), free[1].local_addr()?.port()];
         drop(free);
         let log = File::create(folder.path().join("log"))?;
-        let child = Command::new(program)
+        let child = Command::new(&program)
             .arg("serve")
             .env("PHOENIX_WORKING_DIR", folder.path())
             .env("PHOENIX_HOST", "127.0.0.1")
@@ -43,7 +44,7 @@ impl Phoenix {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("can't start {}", program.display()))?;
+            .with_context(|| format!("cannot start {}", program.display()))?;
         let phoenix = Self { child, folder, url: format!("http://127.0.0.1:{http}") };
         let answers = || {
             let answer = Client::connect(&phoenix.url).and_then(|mut client| client.get("/healthz"));
@@ -59,8 +60,8 @@ impl Phoenix {
         &self.url
     }
 
-    /// Waits until so many spans are in its database, for it answers before it stores; or until there come no
-    /// more. Says how many there are, and when the last came.
+    /// Waits until the database has this many spans, or until no more arrive. Phoenix answers before it stores.
+    /// Returns how many spans there are and when the last one arrived.
     pub(crate) fn wait_for(&self, spans: u64) -> Result<(u64, Instant)> {
         let file = self.folder.path().join("phoenix.db");
         let database = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
@@ -79,6 +80,7 @@ impl Phoenix {
     }
 }
 
+/// Waits until `holds` returns true. Returns false after [`DEADLINE`].
 fn wait_until(mut holds: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !holds() {
@@ -92,7 +94,7 @@ fn wait_until(mut holds: impl FnMut() -> bool) -> bool {
 
 impl Drop for Phoenix {
     fn drop(&mut self) {
-        // Fails only where it has ended already.
+        // Fails only if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! What a purge costs those who write meanwhile, and whether it gives the disk back.
+//! What a purge costs concurrent writers, and how much disk space it frees.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,51 +6,35 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
-use telemetry_core::{OptionValue, Options, RunId, SinkContext, Submission, Ttl};
-use telemetry_pipeline::{Pipeline, PipelineConfig, Telemetry};
+use telemetry_core::{OptionValue, Options, RunId, SinkContext, Ttl};
+use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
 
-use crate::sqlite::events;
-use crate::table::line;
+use crate::figures::line;
+use crate::sqlite::{submissions, submit_all};
 
-/// Spans per submission of the load.
+/// Spans per request while the store is filled.
 const BATCH: usize = 2_000;
-/// Threads that write a span and wait until it is stored, one after the other.
+/// Threads that each write one span after the other and wait for its receipt.
 const WRITERS: usize = 4;
-/// How long writes are measured without a purge.
+/// How long writes are measured before anything expires.
 const CALM: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(600);
 
-/// Stores spans that live for so long.
-fn load(telemetry: &Telemetry, spans: usize, ttl: Ttl) -> Result<()> {
-    let mut waiting = std::collections::VecDeque::new();
-    for from in (0..spans).step_by(BATCH) {
-        let batch = (from..spans.min(from + BATCH)).flat_map(events);
-        waiting.push_back(telemetry.submit(batch.map(|event| Submission::Event { event, ttl }).collect())?);
-        if waiting.len() > 8
-            && let Some(receipt) = waiting.pop_front()
-        {
-            receipt.wait(DEADLINE)?;
-        }
-    }
-    waiting.into_iter().try_for_each(|receipt| receipt.wait(DEADLINE))?;
-    Ok(())
-}
-
-/// Writes until `done`; how long each acknowledged write took, in microseconds.
+/// Writes until `done`. Returns how long each acknowledged write took, in microseconds.
 fn writes(telemetry: &Telemetry, first: usize, done: &AtomicBool) -> Result<Histogram<u64>> {
     let mut took = Histogram::new(3)?;
     let mut number = first;
     while !done.load(Ordering::Relaxed) {
-        let span = events(number).into_iter().map(|event| Submission::Event { event, ttl: Ttl::default() });
+        let span = submissions(number, number + 1, Ttl::default());
         let started = Instant::now();
-        telemetry.submit(span.collect())?.wait(DEADLINE)?;
+        telemetry.submit(span)?.wait(DEADLINE)?;
         took.record(u64::try_from(started.elapsed().as_micros())?)?;
         number += WRITERS;
     }
     Ok(took)
 }
 
-/// The writes of all writers while `meanwhile` runs.
+/// Lets all writers write while `meanwhile` runs. Returns the times of their writes.
 fn writes_while(
     telemetry: &Telemetry,
     first: &mut usize,
@@ -78,6 +62,7 @@ fn writes_while(
     Ok(all)
 }
 
+/// Returns the number of traces that have expired and are not deleted yet.
 fn expired(db: &rusqlite::Connection) -> Result<i64> {
     let sql =
         "SELECT count(*) FROM trace WHERE expires <= CAST(strftime('%s', 'now') AS INTEGER) * 1000000000";
@@ -95,32 +80,32 @@ pub(crate) fn run(spans: usize) -> Result<()> {
     let path = file.to_str().context("the temporary folder's path is UTF-8")?;
     let options = Options::from_pairs([("path", text(path)), ("purge_interval", text("200ms"))]);
     let context = SinkContext { service_name: "bench".into(), options, run: RunId(1) };
-    let pipeline = Pipeline::start(
-        vec![telemetry_pipeline::SinkSpec { entry: &sink_sqlite::ENTRY, context }],
-        PipelineConfig::default(),
-    )?;
+    let pipeline =
+        Pipeline::start(vec![SinkSpec { entry: &sink_sqlite::ENTRY, context }], PipelineConfig::default())?;
     let telemetry = pipeline.telemetry();
     // Long enough that nothing expires before the writes without a purge are measured.
     let seconds = 20 + spans as u64 / 15_000;
     let started = Instant::now();
-    load(&telemetry, spans, Ttl::from_seconds(seconds).context("not zero")?)?;
+    let ttl = Ttl::from_seconds(seconds).context("not zero")?;
+    let requests = (0..spans).step_by(BATCH).map(|from| submissions(from, spans.min(from + BATCH), ttl));
+    submit_all(&telemetry, requests)?;
     let mut first = spans;
     let calm = writes_while(&telemetry, &mut first, || {
         std::thread::park_timeout(CALM);
         Ok(())
     })?;
     let db = rusqlite::Connection::open_with_flags(&file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    ensure!(expired(&db)? == 0, "the load took too long: {:?}", started.elapsed());
+    ensure!(expired(&db)? == 0, "filling the store took too long: {:?}", started.elapsed());
     let full = megabytes(&file);
     while expired(&db)? == 0 {
         std::thread::park_timeout(Duration::from_millis(100));
     }
     let purge = Instant::now();
     let during = writes_while(&telemetry, &mut first, || {
-        // The last of the load expires as long after the first as the load took.
+        // The time from the first expiry to the last is the time that filling the store took.
         let last = started + Duration::from_secs(seconds) + CALM;
         while Instant::now() < last || expired(&db)? > 0 {
-            ensure!(purge.elapsed() < DEADLINE, "the purge does not end");
+            ensure!(purge.elapsed() < DEADLINE, "the purge did not finish within {DEADLINE:?}");
             std::thread::park_timeout(Duration::from_millis(100));
         }
         Ok(())

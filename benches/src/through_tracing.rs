@@ -1,29 +1,18 @@
-//! What a span through `tracing` costs the thread that logs it, beside other layers; all delivered.
+//! What a span through `tracing` costs the thread that logs it, beside other layers. All spans are delivered.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use telemetry_pipeline::Telemetry;
 use tracing::Dispatch;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use crate::caller::{
-    BURST, BURSTS, counting_pipeline, dense, ensure_delivered, flush, note, pause, pause_until_delivered,
-};
-use crate::sdk::Sdk;
-use crate::table::line;
+use crate::bursts::{BURST, BURSTS, dense, pause};
+use crate::counting::{counting_pipeline, ensure_delivered, flush, note, pause_until_delivered};
+use crate::figures::line;
+use crate::peers::{self, Sdk};
 
-/// Counts the spans that fastrace reports.
-struct Reporter(Arc<AtomicU64>);
-
-impl fastrace::collector::Reporter for Reporter {
-    fn report(&mut self, spans: Vec<fastrace::collector::SpanRecord>) {
-        self.0.fetch_add(spans.len() as u64, Ordering::Relaxed);
-    }
-}
-
-/// The span of the other bench, as `tracing` has it.
+/// Logs the measured span with `tracing`.
 pub(crate) fn one_span() {
     let span = tracing::info_span!(
         "inference",
@@ -41,12 +30,12 @@ fn burst() {
     (0..BURST).for_each(|_| one_span());
 }
 
-/// Our layer, before this pipeline.
+/// Returns a dispatcher with our layer on this pipeline.
 pub(crate) fn ours(telemetry: Telemetry) -> Dispatch {
     Dispatch::new(tracing_subscriber::registry().with(telemetry_tracing::layer(telemetry)))
 }
 
-/// tracing-opentelemetry's layer, before the SDK.
+/// Returns a dispatcher with tracing-opentelemetry's layer on the SDK.
 pub(crate) fn opentelemetry(sdk: &Sdk) -> Dispatch {
     let layer = tracing_opentelemetry::layer().with_tracer(sdk.tracer());
     Dispatch::new(tracing_subscriber::registry().with(layer))
@@ -62,15 +51,10 @@ pub(crate) fn run() -> Result<()> {
     let ours = ours(telemetry.clone());
     let sdk = Sdk::start();
     let theirs = opentelemetry(&sdk);
-    let reported = Arc::new(AtomicU64::new(0));
-    fastrace::set_reporter(Reporter(Arc::clone(&reported)), fastrace::collector::Config::default());
+    let reported = peers::count_fastrace_spans();
     let layer = fastrace_tracing::FastraceCompatLayer::new();
     let fastrace_layer = Dispatch::new(tracing_subscriber::registry().with(layer));
-    let burst_of_fastrace = || {
-        let root = fastrace::Span::root("root", fastrace::collector::SpanContext::random());
-        let _guard = root.set_local_parent();
-        under(&fastrace_layer, burst);
-    };
+    let burst_of_fastrace = || peers::under_fastrace_root(|| under(&fastrace_layer, burst));
     let burst_of_ours = || {
         under(&ours, burst);
         note(BURST);
@@ -93,7 +77,7 @@ pub(crate) fn run() -> Result<()> {
     let expected = BURST * BURSTS * 3;
     ensure_delivered(&telemetry)?;
     sdk.ensure_delivered()?;
-    // Its queue is bounded, too, and a busy machine may not get round to it in time.
+    // fastrace's queue is bounded, too, and overflows on a busy machine.
     let lost = (expected + BURSTS * 3).saturating_sub(reported.load(Ordering::Relaxed));
     if lost > 0 {
         println!("  fastrace lost {lost} of its spans");

@@ -10,17 +10,18 @@ use telemetry_pipeline::Telemetry;
 use telemetry_tower::{RequestMetricsLayer, RequestSpanLayer, Routes};
 use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::caller::{BURST, BURSTS, counting_pipeline, dense, ensure_delivered, flush, note};
-use crate::table::line;
+use crate::bursts::{BURST, BURSTS, dense};
+use crate::counting::{counting_pipeline, ensure_delivered, flush, note};
+use crate::figures::line;
 
 type Body = Full<&'static [u8]>;
 
-/// The smallest service there is: what it costs beside the layers is nothing.
+/// The smallest service. Its own cost is negligible.
 async fn hello(_: Request<()>) -> Result<Response<Body>, Infallible> {
     Ok(Response::new(Full::new(b"hello")))
 }
 
-/// A request and the whole of its answer, polled once.
+/// Sends a request and reads its whole response in one poll.
 fn ask<S, B>(service: &S)
 where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible> + Clone,
@@ -35,6 +36,7 @@ where
     assert_eq!(answer.now_or_never(), Some(true), "the service answers at once");
 }
 
+/// Returns the service with both layers.
 fn layered(
     telemetry: Telemetry,
 ) -> impl Service<Request<()>, Response = Response<impl http_body::Body>, Error = Infallible> + Clone + Sync {

@@ -16,7 +16,7 @@ from llama_stack_client import APIStatusError, LlamaStackClient
 URL, PHASE, DATASETS = sys.argv[1:]
 client = LlamaStackClient(base_url=URL, max_retries=0)
 telemetry = client.telemetry
-# Clients 0.3.x have no log_event: the route is still there, under the prefix they use.
+# Clients 0.3.x have no log_event. The server still has the route, under the prefix they use.
 HAS_LOG_EVENT = hasattr(telemetry, "log_event")
 
 # Each client version logs a trace of its own into the same server.
@@ -75,7 +75,7 @@ def metric(name, value, unit, seconds, span=CHILD1, model=MODEL):
 
 
 def rejected(call, *args, **kwargs):
-    """The status of a call that must fail."""
+    """Returns the status of a call that must fail."""
     try:
         call(*args, **kwargs)
     except APIStatusError as error:

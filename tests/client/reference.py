@@ -1,9 +1,9 @@
-"""The reference's own query code, on the file it wrote and on ours after an import of that file.
+"""Runs the reference's own query code on the file it wrote, and on ours after an import of that file.
 
-    reference.py REFERENCE_DB OUR_DB URL
+    usage: reference.py REFERENCE_DB OUR_DB URL
 
 Needs llama-stack 0.2.20 (installed without its dependencies), aiosqlite, pydantic and jsonschema. Both files must
-answer alike; so must our HTTP API, where the reference is right.
+give the same answers, and so must our HTTP API wherever the reference is right.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import types
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
-# The package's own __init__ loads the whole distribution; its query code needs none of it.
+# The package's own __init__ loads the whole distribution, which its query code does not need.
 package = types.ModuleType("llama_stack")
 package.__path__ = [str(pathlib.Path(importlib.util.find_spec("llama_stack").origin).parent)]
 sys.modules["llama_stack"] = package
@@ -33,7 +33,7 @@ from llama_stack.providers.utils.telemetry.sqlite_trace_store import SQLiteTrace
 REFERENCE_DB, OUR_DB, URL = sys.argv[1:]
 theirs, ours = SQLiteTraceStore(REFERENCE_DB), SQLiteTraceStore(OUR_DB)
 ALL = 100_000
-# Where a span has no attribute of that name these are its own: Llama Stack knows no such thing.
+# Keys that stand for fields of a span if it has no attribute of that name. Llama Stack has no such keys.
 BUILT_IN = {"name", "status", "kind", "service_name", "duration_ms", "span_id", "trace_id"}
 checks = 0
 
@@ -42,7 +42,7 @@ def same(left, right, what):
     global checks
     checks += 1
     if left != right:
-        # Only what differs, where that can be said.
+        # Prints only the differences of lists and sets.
         lists = isinstance(left, list) and isinstance(right, list)
         only = lambda some, others: [item for item in some if item not in others]  # noqa: E731
         left, right = (only(left, right), only(right, left)) if lists else (left, right)
@@ -73,7 +73,7 @@ def span(value):
 
 
 def conditions():
-    """Every operator on every kind of value that some span has. The reference puts keys into SQL: plain ones only."""
+    """Yields every operator on every kind of value. The reference puts keys into SQL, so only plain keys are used."""
     rows = sqlite3.connect(REFERENCE_DB).execute(
         "SELECT DISTINCT key, type, atom FROM spans, json_each(attributes) WHERE key NOT GLOB '*[^a-z_0-9]*'"
     )
@@ -90,7 +90,7 @@ def conditions():
 
 
 async def traces():
-    # A trace in which no span bears the reference's marker is listed by ours alone.
+    # Only our file lists traces in which no span has the reference's marker of a root.
     listed = {trace(t) for t in await theirs.query_traces(limit=ALL)}
     rootless = {row[0] for row in sqlite3.connect(REFERENCE_DB).execute("SELECT trace_id FROM traces WHERE root_span_id IS NULL")}
     known = lambda found: {t for t in found if t[0] not in rootless}  # noqa: E731
@@ -117,7 +117,7 @@ async def traces():
 async def trees(listed):
     several = "SELECT trace_id FROM spans GROUP BY trace_id HAVING count(*) > 1"
     several = {row[0] for row in sqlite3.connect(REFERENCE_DB).execute(several)}
-    # Most traces are one span of the same kind: some of them are enough.
+    # Most traces are a single span of the same kind, so a sample is enough.
     some = set(sorted(listed)[::15]) | {t for t in listed if t[0] in several}
     for trace_id, root, start, end in some:
         same(trace(await theirs.get_trace(trace_id)), trace(await ours.get_trace(trace_id)), trace_id)
@@ -141,11 +141,11 @@ async def metrics():
     ]
 
     def points(response):
-        # Labels of all series are one heap there, in the order of the rows.
+        # The reference mixes the labels of all series, in the order of the rows.
         return [(sorted((p.timestamp, p.value, p.unit) for p in s.values), sorted(map(str, s.labels))) for s in response.data]
 
     def moments(response):
-        # An instant's time is the moment of the question.
+        # The time of an instant query is the moment of the query.
         return [sorted((p.value, p.unit) for p in s.values) for s in response.data]
 
     for name in names:
@@ -169,7 +169,7 @@ async def main():
     listed = await traces()
     await trees(listed)
     await metrics()
-    print(f"{checks} answers alike")
+    print(f"{checks} answers are the same")
 
 
 asyncio.run(main())

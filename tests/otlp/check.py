@@ -1,6 +1,6 @@
-"""Asks every query route for what an SDK has sent, and compares.
+"""Queries every route for what an SDK sent, and compares.
 
-usage: check.py URL < SENT     (SENT: the JSON that send.py and send.mjs print)
+usage: check.py URL < SENT     (SENT is the JSON that send.py and send.mjs print)
 """
 
 import datetime as dt
@@ -77,7 +77,7 @@ for root in roots:
     level = ask(f"/spans/{root['span_id']}/tree", {"max_depth": 1, "attributes_to_return": ["turn"]})["data"]
     check("tree of one level", level[root["span_id"]]["attributes"], {"turn": root["attributes"]["turn"]})
 
-# GenAI attributes, resource attributes and built-in keys find their traces.
+# Traces are found by GenAI attributes, resource attributes and built-in keys.
 for filters in (
     of_sender("gen_ai.operation.name", "chat"), of_sender("gen_ai.usage.input_tokens", 11, "gt"),
     of_sender("deployment.environment", "ci"), of_sender("status", "error"), of_sender("kind", "server"),

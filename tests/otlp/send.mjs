@@ -2,14 +2,14 @@
 //
 // usage: node send.mjs URL json|protobuf
 //
-// In the middle it prints a line and waits for one, so that the server can be killed and started again;
-// the last line it prints is JSON: what it sent, as the SDK itself has it.
+// Halfway it prints a line and waits for one, so that the server can be killed and started again.
+// Its last line is JSON: what it sent, as the SDK itself recorded it.
 
 import { createInterface } from 'node:readline/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-// The packages lie in the folder the program is run in.
+// The packages are in the current folder.
 const require = createRequire(join(process.cwd(), 'package.json'));
 const { context, SpanKind, SpanStatusCode, trace, TraceFlags } = require('@opentelemetry/api');
 const { SeverityNumber } = require('@opentelemetry/api-logs');

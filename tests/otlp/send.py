@@ -2,9 +2,9 @@
 
 usage: send.py URL
 
-What Llama Stack emits today: spans with GenAI attributes, token counts as metrics. In the middle it
-prints a line and waits for one, so that the server can be killed and started again; the last line it
-prints is JSON: what it sent, as the SDK itself has it.
+Sends what Llama Stack emits today: spans with GenAI attributes, and token counts as metrics. Halfway it
+prints a line and waits for one, so that the server can be killed and started again. Its last line is
+JSON: what it sent, as the SDK itself recorded it.
 """
 
 import json
@@ -33,7 +33,7 @@ SERVICE = "python-llama-stack"
 RESOURCE = Resource.create({"service.name": SERVICE, "deployment.environment": "ci"})
 MODEL = "llama-3.2-3b"
 
-# Nothing is exported beyond the flushes below.
+# The SDKs export only in the flushes below.
 AT_EXIT = {"shutdown_on_exit": False}
 tracer_provider = TracerProvider(resource=RESOURCE, **AT_EXIT)
 sent_spans = InMemorySpanExporter()
@@ -105,7 +105,7 @@ for seconds in (0.03, 0.2, 7.0):
 for size in (1, 3, 1000):
     length.record(size)
 load.set(0.25)
-# By itself, so that it is stored before the server is killed.
+# Each is stored before the server is killed.
 assert meter_provider.force_flush() and tracer_provider.force_flush() and logger_provider.force_flush()
 print("kill the server now", flush=True)
 sys.stdin.readline()
@@ -117,12 +117,12 @@ duration.record(0.2, LABELS)
 length.record(3)
 load.set(0.75)
 assert meter_provider.force_flush() and tracer_provider.force_flush() and logger_provider.force_flush()
-# All is flushed; at the end of the interpreter the handler could start no thread for it.
+# Everything is flushed. When the interpreter exits the handler could not start a thread for another flush.
 handler.flush = lambda: None
 
 
 def value(attribute):
-    """Lists come back as JSON text."""
+    """Returns the value as the server does: lists as JSON text."""
     return json.dumps(list(attribute), separators=(",", ":")) if isinstance(attribute, tuple) else attribute
 
 

@@ -1,4 +1,4 @@
-//! A stand-in for a collector that behaves badly.
+//! A stand-in for an OpenTelemetry Collector that is slow or never answers.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -10,21 +10,21 @@ use anyhow::Result;
 
 use crate::wait::{DEADLINE, eventually};
 
-/// How the collector treats a request.
+/// How the collector answers a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Manner {
-    /// Takes its time before it says 200.
+pub enum Behaviour {
+    /// Answers 200 after this time.
     Slow(Duration),
-    /// Reads, and never answers.
+    /// Never answers.
     Silent,
 }
 
-/// Something that listens where a collector should: it reads requests and decodes nothing. Stops with its program.
+/// Accepts connections and reads requests without decoding them. Its threads run until the test program exits.
 #[derive(Debug)]
 pub struct Collector {
     url: String,
     requests: Arc<AtomicUsize>,
-    /// Held requests are let go.
+    /// True once waiting requests shall end.
     released: Arc<(Mutex<bool>, Condvar)>,
 }
 
@@ -33,17 +33,17 @@ impl Collector {
     ///
     /// # Errors
     ///
-    /// When there is none.
-    pub fn start(manner: Manner) -> Result<Self> {
-        Self::start_at("127.0.0.1:0", manner)
+    /// If there is none.
+    pub fn start(behaviour: Behaviour) -> Result<Self> {
+        Self::start_at("127.0.0.1:0", behaviour)
     }
 
-    /// Listens at an address, for a collector that comes late.
+    /// Listens at a given address, for a collector that starts late.
     ///
     /// # Errors
     ///
-    /// When somebody else does.
-    pub fn start_at(address: &str, manner: Manner) -> Result<Self> {
+    /// If the address is in use.
+    pub fn start_at(address: &str, behaviour: Behaviour) -> Result<Self> {
         let listener = TcpListener::bind(address)?;
         let url = format!("http://{}", listener.local_addr()?);
         let collector = Self { url, requests: Arc::default(), released: Arc::default() };
@@ -56,13 +56,13 @@ impl Collector {
                     while read_request(&mut stream).is_some() {
                         requests.fetch_add(1, Ordering::SeqCst);
                         let (lock, changed) = &*released;
-                        let wait = match manner {
-                            Manner::Slow(wait) => wait,
-                            Manner::Silent => DEADLINE,
+                        let wait = match behaviour {
+                            Behaviour::Slow(wait) => wait,
+                            Behaviour::Silent => DEADLINE,
                         };
                         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
                         drop(changed.wait_timeout_while(guard, wait, |released| !*released));
-                        if manner == Manner::Silent {
+                        if behaviour == Behaviour::Silent {
                             return;
                         }
                         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -76,19 +76,19 @@ impl Collector {
         Ok(collector)
     }
 
-    /// Where it listens: `http://ADDR`.
+    /// Returns the collector's address as `http://ADDR`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Waits until so many requests have come, answered or not.
+    /// Waits until `count` requests have arrived, answered or not.
     ///
     /// # Errors
     ///
-    /// When they don't come in time.
+    /// If they do not arrive in time.
     pub fn wait_for_requests(&self, count: usize) -> Result<()> {
-        let asked = || (self.requests.load(Ordering::SeqCst) >= count).then_some(());
-        eventually("the collector is asked", asked)
+        let arrived = || (self.requests.load(Ordering::SeqCst) >= count).then_some(());
+        eventually("requests arrive at the collector", arrived)
     }
 }
 
@@ -99,6 +99,7 @@ impl Drop for Collector {
     }
 }
 
+/// Reads one request. Returns `None` at the end of the connection.
 fn read_request(stream: &mut BufReader<TcpStream>) -> Option<()> {
     let mut length = 0;
     loop {

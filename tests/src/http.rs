@@ -1,4 +1,4 @@
-//! A small blocking HTTP/1.1 client on one kept-alive connection: enough to ask the server, and no more.
+//! A small blocking HTTP/1.1 client on one kept-alive connection.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,29 +8,29 @@ use serde_json::Value;
 
 use crate::wait::DEADLINE;
 
-/// What the server answered.
+/// An HTTP response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// Headers, names in lower case.
+    /// Headers, with names in lower case.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The body as JSON; null if it is none.
+    /// Parses the body as JSON. Returns null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A header's value.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
@@ -47,10 +47,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When nobody listens there.
+    /// If no server listens there.
     pub fn connect(url: &str) -> Result<Self> {
         let address = url.trim_start_matches("http://").trim_end_matches('/');
-        let stream = TcpStream::connect(address).with_context(|| format!("can't connect to {url}"))?;
+        let stream = TcpStream::connect(address).with_context(|| format!("cannot connect to {url}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         Ok(Self { stream: BufReader::new(stream) })
@@ -60,12 +60,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the connection breaks before the answer is complete.
+    /// If the connection breaks before the response is complete.
     pub fn post(&mut self, path: &str, body: &Value) -> Result<Answer> {
         self.request("POST", path, &[("content-type", "application/json")], body.to_string().as_bytes())
     }
 
-    /// Gets a page.
+    /// Sends a GET request.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Client {
         self.request("GET", path, &[], &[])
     }
 
-    /// Any request.
+    /// Sends any request.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Client {
             request.extend([name, ": ", value, "\r\n"]);
         }
         request.push_str("\r\n");
-        // In one write, as clients do: two would be two packets, and wake the server twice.
+        // One write, as clients do: two writes are two packets and wake the server twice.
         let mut request = request.into_bytes();
         request.extend_from_slice(body);
         self.stream.get_mut().write_all(&request)?;

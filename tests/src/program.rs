@@ -1,42 +1,17 @@
-//! The `telemetry` program, built, started and ended.
+//! Starts and stops the `telemetry` program and programs like it.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::command::build;
 use crate::wait::{DEADLINE, eventually};
 
-/// Cargo's target folder.
-pub fn target_dir() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace");
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(dir) => root.join(dir),
-        None => root.join("target"),
-    }
-}
-
-/// Builds the program, once per process, and says where it is.
-///
-/// # Errors
-///
-/// When cargo can't build it.
-pub fn build() -> Result<PathBuf> {
-    static BUILT: OnceLock<bool> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--package", "telemetry-server"]);
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).status().is_ok_and(|status| status.success())
-    });
-    ensure!(built, "cargo build --package telemetry-server failed");
-    Ok(target_dir().join("debug/telemetry"))
-}
-
-/// How a server is started: like `telemetry serve`, on a port of its choice.
+/// How to start a server: by default `telemetry serve` on a free port.
 #[derive(Debug, Default)]
 pub struct Settings {
     program: Option<PathBuf>,
@@ -46,19 +21,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Sqlite alone, its file in `folder`.
+    /// Returns settings for the sqlite sink alone, with its file in `folder`.
     pub fn sqlite_in(folder: &Path) -> Self {
         Self::default().variable("SQLITE_STORE_DIR", folder).variable("TELEMETRY_SINKS", "sqlite")
     }
 
-    /// Another build of the program.
+    /// Uses another build of the program.
     #[must_use]
     pub fn program(mut self, program: PathBuf) -> Self {
         self.program = Some(program);
         self
     }
 
-    /// An example that serves: as the server does, but by itself and not as a subcommand.
+    /// Uses a program that serves without the subcommand `serve`.
     #[must_use]
     pub fn example(self, program: PathBuf) -> Self {
         Self { is_example: true, program: Some(program), ..self }
@@ -93,17 +68,17 @@ impl Settings {
         Ok(command)
     }
 
-    /// Starts the server and waits until it says that it listens.
+    /// Starts the server and waits until it prints that it listens.
     ///
     /// # Errors
     ///
-    /// When it ends before, or says nothing in time; the message holds what it printed.
+    /// If it ends before or does not listen in time; the message contains what it printed.
     pub fn start(&self) -> Result<Server> {
         let mut command = self.command()?;
         if !self.arguments.iter().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        let mut child = command.spawn().with_context(|| format!("can't start {command:?}"))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let stderr = child.stderr.take().context("stderr is piped")?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (found, listening) = mpsc::sync_channel(1);
@@ -111,7 +86,7 @@ impl Settings {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some((_, url)) = line.split_once("listening on ") {
-                    // Only the first such line is waited for.
+                    // Only the first such line is read.
                     let _ = found.try_send(url.trim().to_owned());
                 }
                 seen.lock().unwrap_or_else(PoisonError::into_inner).push(line);
@@ -123,15 +98,15 @@ impl Settings {
                 server.url = url;
                 Ok(server)
             }
-            Err(_) => bail!("the server does not listen; it printed:\n{}", server.printed().join("\n")),
+            Err(_) => bail!("the server is not listening; it printed:\n{}", server.printed().join("\n")),
         }
     }
 
-    /// Starts a server that must refuse to run, and waits for its end.
+    /// Runs a server that must refuse to start, and waits until it exits.
     ///
     /// # Errors
     ///
-    /// When it can't be started or does not end.
+    /// If the program cannot be run.
     pub fn refused(&self) -> Result<Ended> {
         let output = self.command()?.output()?;
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -139,16 +114,16 @@ impl Settings {
     }
 }
 
-/// How a program ended.
+/// Exit status and output of a program.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit status.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What it printed on stderr.
+    /// What the program printed on stderr.
     pub stderr: String,
 }
 
-/// A running server; killed when dropped.
+/// A running server. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -157,48 +132,62 @@ pub struct Server {
 }
 
 impl Server {
-    /// Where it listens: `http://ADDR`.
+    /// Returns the server's address as `http://ADDR`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The lines it has printed on stderr.
+    /// Returns the lines printed on stderr so far.
     pub fn printed(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Kills it as `kill -9` does.
+    /// Kills the process as `kill -9` does.
     ///
     /// # Errors
     ///
-    /// When the operating system refuses.
+    /// If the operating system refuses.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks it to end with SIGTERM and waits for its end.
+    /// Sends SIGTERM and waits until the process exits.
     ///
     /// # Errors
     ///
-    /// When it does not end in time.
+    /// If it does not exit in time.
     pub fn stop(mut self) -> Result<Ended> {
         let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
         ensure!(kill.success(), "kill -TERM failed");
-        let status = eventually("the server ends after SIGTERM", || self.child.try_wait().ok().flatten())?;
+        let status = eventually("the server exits after SIGTERM", || self.child.try_wait().ok().flatten())?;
         Ok(Ended { status, stderr: self.printed().join("\n") })
+    }
+
+    /// Stops the server and checks that it exits with code 0 and without a panic.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::stop`], or if it exits with another code; the message contains what it printed.
+    pub fn stop_cleanly(self) -> Result<()> {
+        let Ended { status, stderr } = self.stop()?;
+        ensure!(
+            status.success() && !stderr.contains("panicked"),
+            "the server exited with {status}:\n{stderr}"
+        );
+        Ok(())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Fails only where it has ended already.
+        // Fails only if the process has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

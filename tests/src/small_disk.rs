@@ -1,4 +1,4 @@
-//! A disk that a test fills and empties.
+//! A small disk that a test can fill and empty.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,29 +6,30 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::command::build;
 use crate::program::Server;
 
-/// Bytes on it.
+/// Bytes on the disk.
 const SIZE: usize = 4 << 20;
-/// The largest file, where a limit stands in for a disk.
+/// Bytes of the largest file if a limit on file sizes stands in for the disk.
 const FILE: &str = "65536";
 
-/// A small disk: a tmpfs, or where only the superuser may mount one, a limit on the size of the server's files.
+/// A small disk: a tmpfs, or a limit on the size of the server's files if the user may not mount one.
 #[derive(Debug)]
 pub enum SmallDisk {
-    /// A tmpfs, mounted there.
+    /// A tmpfs that is mounted at this path.
     Mounted(PathBuf),
-    /// No disk at all.
+    /// A limit on file sizes.
     Limited,
 }
 
 impl SmallDisk {
-    /// Puts it into a folder, which is empty.
+    /// Mounts the disk at an empty folder, or falls back to a limit.
     ///
     /// # Errors
     ///
-    /// Without `mount` (Debian: mount).
-    #[expect(clippy::print_stderr, reason = "a test says which of the two it had")]
+    /// If there is no program `mount` (Debian: mount).
+    #[expect(clippy::print_stderr, reason = "a test prints which of the two it uses")]
     pub fn at(folder: &Path) -> Result<Self> {
         let size = format!("size={SIZE}");
         let mounted =
@@ -41,25 +42,26 @@ impl SmallDisk {
         Ok(Self::Limited)
     }
 
-    /// A program in `folder` that runs the server; a file that grows too large does not end it.
+    /// Writes a script into `folder` that runs the server and ignores SIGXFSZ, so that a file at its limit
+    /// does not kill it.
     ///
     /// # Errors
     ///
-    /// When the server can't be built, or the folder not written to.
+    /// If the server cannot be built or the script cannot be written.
     pub fn program(folder: &Path) -> Result<PathBuf> {
         use std::os::unix::fs::PermissionsExt as _;
         let script = folder.join("telemetry.sh");
-        let program = crate::program::build()?;
+        let program = build()?;
         fs::write(&script, format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", program.display()))?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
         Ok(script)
     }
 
-    /// The disk fills up.
+    /// Fills the disk.
     ///
     /// # Errors
     ///
-    /// Where there is no disk, without `prlimit` (Debian: util-linux).
+    /// If there is neither a tmpfs nor the program `prlimit` (Debian: util-linux).
     pub fn fill(&self, server: &Server) -> Result<()> {
         match self {
             Self::Mounted(folder) => {
@@ -71,7 +73,7 @@ impl SmallDisk {
         }
     }
 
-    /// There is room again.
+    /// Makes room on the disk again.
     ///
     /// # Errors
     ///
@@ -88,14 +90,14 @@ fn limit(server: &Server, bytes: &str) -> Result<()> {
     let mut set = Command::new("prlimit");
     set.arg(format!("--pid={}", server.id())).arg(format!("--fsize={bytes}:unlimited"));
     let status = set.status().context("prlimit is needed (Debian: util-linux)")?;
-    ensure!(status.success(), "without a tmpfs and without a limit the disk can't be filled");
+    ensure!(status.success(), "prlimit failed ({status}), and there is no tmpfs: the disk cannot be filled");
     Ok(())
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         if let Self::Mounted(folder) = self {
-            // Lazily: the server may still hold its files.
+            // Lazily, because the server may still have files open.
             let _ = Command::new("umount").arg("-l").arg(folder).status();
         }
     }

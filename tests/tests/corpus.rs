@@ -1,14 +1,14 @@
-//! Every input of the fuzz targets' corpus, and each of its prefixes and single-bit flips, in ordinary tests:
-//! what fuzzing has found stays found where no nightly compiler is.
+//! Replays the corpus of the fuzz targets in ordinary tests, without a nightly compiler: each input, each of its
+//! prefixes, and each with single bits flipped.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
 #[path = "../../fuzz/src/lib.rs"]
-#[expect(unreachable_pub, reason = "the file is a library of its own for the fuzz targets")]
+#[expect(unreachable_pub, reason = "the fuzz targets use the file as a library")]
 mod inputs;
 
-/// Feeds the corpus of one target, whole and damaged.
+/// Calls `feed` with every input of a target, whole and damaged.
 fn replay(target: &str, feed: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut inputs = 0;
@@ -23,21 +23,21 @@ fn replay(target: &str, feed: fn(&[u8])) {
         }
         inputs += 1;
     }
-    assert!(inputs > 4, "the corpus of {target} has {inputs} inputs");
+    assert!(inputs > 4, "the corpus of {target} has only {inputs} inputs");
 }
 
 #[test]
-fn no_event_panics_or_is_refused_without_a_reason() {
+fn no_event_panics_or_is_rejected_without_a_reason() {
     replay("event", inputs::event);
 }
 
 #[test]
-fn no_query_panics_or_is_refused_without_a_reason() {
+fn no_query_panics_or_is_rejected_without_a_reason() {
     replay("query", inputs::query);
 }
 
 #[test]
-fn no_otlp_request_panics_or_is_refused_without_a_reason() {
+fn no_otlp_request_panics_or_is_rejected_without_a_reason() {
     replay("otlp", inputs::otlp);
 }
 

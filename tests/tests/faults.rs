@@ -1,5 +1,5 @@
-//! What may happen to a database while the server runs: the disk fills, another program reads for hours,
-//! the file goes away.
+//! Faults of the database file while the server runs: a full disk, another program that reads for a long time,
+//! a deleted file.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use telemetry_tests::{Answer, Client, Settings, SmallDisk, eventually, sqlite3};
 
-/// Sqlite alone, its file in `folder`; a client waits a second at most.
+/// Returns settings for the sqlite sink alone, which acknowledges within a second or refuses.
 fn settings(folder: &Path) -> Settings {
     let file = folder.join("telemetry.yaml");
     let database = folder.join("trace_store.db");
@@ -24,7 +24,7 @@ fn settings(folder: &Path) -> Settings {
     Settings::default().arguments(&["--config", file.to_str().unwrap()])
 }
 
-/// A batch of logs, each with `bytes` of text.
+/// Returns a request with logs of `bytes` of text each.
 fn logs(first: u64, count: u64, bytes: usize) -> Value {
     let event = |number: u64| {
         json!({"event": {"type": "unstructured_log", "trace_id": format!("{:032x}", number + 1), "span_id": "",
@@ -42,7 +42,7 @@ fn health(client: &mut Client) -> u16 {
     client.get("/v1/health").unwrap().status
 }
 
-/// How often each of the logs with these numbers is stored.
+/// Returns how often each log of these numbers is stored.
 fn stored(database: &Path, numbers: std::ops::Range<u64>) -> Vec<u64> {
     let messages = sqlite3(database, "SELECT message FROM logs").unwrap();
     let mut times = std::collections::HashMap::<&str, u64>::new();
@@ -51,7 +51,7 @@ fn stored(database: &Path, numbers: std::ops::Range<u64>) -> Vec<u64> {
 }
 
 #[test]
-fn a_full_disk_is_told_and_survived_without_a_restart() {
+fn a_full_disk_is_reported_and_survived_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::at(folder.path()).unwrap();
     let database = folder.path().join("trace_store.db");
@@ -75,7 +75,7 @@ fn a_full_disk_is_told_and_survived_without_a_restart() {
     let ledger = client.get("/v1/telemetry/ledger").unwrap().json();
     assert!(ledger["sinks"][0]["retries"].as_u64() > Some(0), "{ledger}");
     let found = client.post("/v1/telemetry/logs", &json!({"limit": 1})).unwrap();
-    assert_eq!(found.status, 200, "what is stored can be asked for meanwhile: {}", found.text());
+    assert_eq!(found.status, 200, "stored logs can be queried meanwhile: {}", found.text());
     disk.empty(&server).unwrap();
     eventually("the server stores again", || {
         (post(&mut client, next, 20, 1_000).status == 200).then_some(())
@@ -84,13 +84,13 @@ fn a_full_disk_is_told_and_survived_without_a_restart() {
     assert_eq!(health(&mut client), 200);
     assert!(
         stored(&database, acknowledged).iter().all(|times| *times == 1),
-        "all that was acknowledged, once"
+        "everything acknowledged is stored once"
     );
     assert!(server.stop().unwrap().status.success());
     assert_eq!(sqlite3(&database, "PRAGMA integrity_check").unwrap(), "ok");
 }
 
-/// The `sqlite3` program in the middle of a transaction that reads.
+/// Starts the `sqlite3` program and leaves it in the middle of a read transaction.
 fn long_reader(database: &Path) -> Child {
     use std::io::{BufRead as _, BufReader, Write as _};
     let mut reader = Command::new("sqlite3")
@@ -105,12 +105,12 @@ fn long_reader(database: &Path) -> Child {
     stdin.flush().unwrap();
     let mut line = String::new();
     BufReader::new(reader.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert!(!line.is_empty(), "the reader reads");
+    assert!(!line.is_empty(), "the reader has begun");
     reader
 }
 
 #[test]
-fn a_reader_that_stays_delays_nobody_and_is_told() {
+fn a_long_reader_delays_no_write_and_is_reported() {
     const BATCH: u64 = 100;
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("trace_store.db");
@@ -120,9 +120,9 @@ fn a_reader_that_stays_delays_nobody_and_is_told() {
     assert_eq!(post(&mut client, 0, BATCH, 10).status, 200);
     let mut reader = long_reader(&database);
     let (mut next, mut slowest) = (BATCH, Duration::ZERO);
-    let told = || server.printed().iter().any(|line| line.contains("the write-ahead log grows"));
-    while !told() {
-        assert!(log() < 300 << 20, "nobody was told that the log grows");
+    let is_reported = || server.printed().iter().any(|line| line.contains("the write-ahead log grows"));
+    while !is_reported() {
+        assert!(log() < 300 << 20, "the growing write-ahead log was not reported");
         let started = Instant::now();
         assert_eq!(post(&mut client, next, BATCH, 10_000).status, 200);
         slowest = slowest.max(started.elapsed());
@@ -132,7 +132,7 @@ fn a_reader_that_stays_delays_nobody_and_is_told() {
     assert!(log() >= 64 << 20);
     reader.kill().unwrap();
     reader.wait().unwrap();
-    eventually("the log is given back", || (log() == 0).then_some(())).unwrap();
+    eventually("the write-ahead log is emptied", || (log() == 0).then_some(())).unwrap();
     assert!(stored(&database, 0..next).iter().all(|times| *times == 1));
 }
 
@@ -163,14 +163,14 @@ fn another_program_reads_while_the_server_writes_at_full_speed() {
 }
 
 #[test]
-fn a_file_that_is_deleted_is_made_anew_and_told() {
+fn a_deleted_file_is_created_again_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("trace_store.db");
     let server = settings(folder.path()).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
     assert_eq!(post(&mut client, 0, 10, 10).status, 200);
     for name in ["trace_store.db", "trace_store.db-wal", "trace_store.db-shm"] {
-        // The last two may be gone already.
+        // The last two may not exist.
         let _ = fs::remove_file(folder.path().join(name));
     }
     eventually("the server stores again", || (post(&mut client, 10, 10, 10).status == 200).then_some(()))

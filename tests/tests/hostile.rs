@@ -1,5 +1,5 @@
-//! Clients that are slow, loud or wrong: each gets a clear answer or a closed connection, and the server
-//! goes on serving others.
+//! Clients that are slow, send too much or send nonsense: each gets a clear answer or a closed connection, and the
+//! server keeps serving others.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ fn metric(value: u64) -> Value {
                      "timestamp": "2026-03-01T12:00:00Z", "attributes": {}}})
 }
 
-/// A server with these lines in its map `server:`.
+/// Starts a server with these settings in its map `server:`.
 fn server(folder: &Path, lines: &str) -> Server {
     let file = folder.join("telemetry.yaml");
     std::fs::write(&file, format!("server: {{{lines}}}\n")).unwrap();
@@ -32,20 +32,20 @@ fn raw(server: &Server) -> TcpStream {
     stream
 }
 
-/// All that comes until the server closes the connection.
+/// Reads until the server closes the connection.
 fn until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    // A reset is a closed connection too.
+    // A reset closes the connection, too.
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The status of each answer in what was received.
+/// Returns the status of each answer.
 fn statuses(received: &str) -> Vec<&str> {
     received.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect()
 }
 
-/// A line of `/proc/PID/status`, in kB.
+/// Returns a value of `/proc/PID/status`, in kB.
 fn memory(server: &Server, what: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
@@ -56,7 +56,7 @@ fn descriptors(server: &Server) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap().count()
 }
 
-/// As many connections as the system lets this process open, ten thousand at most.
+/// Returns how many connections this process may open, at most ten thousand.
 fn many() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -65,15 +65,15 @@ fn many() -> usize {
     (most - 200).min(10_000)
 }
 
-/// Opens `count` connections, sends a byte on each of them every second, and tells when all are open;
-/// until `done`.
+/// Opens `count` connections and sends a byte on each of them every second, until `done`. Sets `all_open` once all
+/// are open.
 fn be_slow(server: &Server, count: usize, all_open: &AtomicBool, done: &AtomicBool) {
     let head = format!("POST {EVENTS} HTTP/1.1\r\nhost: slow\r\nx-slow: {}", "x".repeat(1_000));
     let mut slow: Vec<TcpStream> = Vec::new();
     for byte in head.bytes() {
         let tick = Instant::now();
         for stream in &mut slow {
-            // Most have been closed by the server.
+            // The server has closed most of them.
             let _ = stream.write(&[byte]);
         }
         for _ in 0..(count - slow.len()).min(count / 4) {
@@ -104,7 +104,7 @@ fn ten_thousand_clients_that_send_a_byte_a_second_delay_nobody() {
         while still > 0 && latencies.len() < 100_000 {
             still -= u32::from(all_open.load(Ordering::Relaxed));
             let asked = Instant::now();
-            // A connection of its own each time: these are the hardest to serve.
+            // A new connection each time is the hardest to serve.
             let client = Client::connect(server.url());
             let answer = client.and_then(|mut client| client.post(EVENTS, &metric(1)));
             latencies.push((asked.elapsed(), answer.map(|answer| answer.status).unwrap_or_default()));
@@ -148,7 +148,7 @@ fn a_head_that_is_too_large_is_answered_431() {
     let server = server(folder.path(), "max_header_size: 8KiB");
     for head in [format!("x-long: {}\r\n", "x".repeat(9_000)), "x-many: 1\r\n".repeat(200)] {
         let mut stream = raw(&server);
-        // The server may have answered before all is sent.
+        // The server may answer before everything is sent.
         let _ = write!(stream, "GET /v1/health HTTP/1.1\r\nhost: x\r\n{head}\r\n");
         let received = until_closed(&mut stream);
         assert_eq!(statuses(&received), ["431"]);
@@ -168,7 +168,7 @@ fn garbage_after_a_request_is_refused_and_the_request_is_answered() {
     assert_eq!(statuses(&received), ["200", "400"]);
     assert_eq!(received.matches("\r\nx-trace-id: ").count(), 2, "{received}");
     let mut stream = raw(&server);
-    // Two thousand requests at once: all are answered, in order.
+    // Two thousand pipelined requests are answered in order.
     let requests = "GET /v1/version HTTP/1.1\r\nhost: x\r\n\r\n".repeat(2_000);
     let last = "GET /nothing HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let mut writer = stream.try_clone().unwrap();
@@ -201,7 +201,7 @@ fn a_hundred_megabytes_are_refused_and_not_kept() {
                         break;
                     }
                 }
-                // The answer may be lost with the rest of the body; 503 where eight at once are too much.
+                // A reset may swallow the answer. 503 if eight such bodies at once are too many.
                 for status in statuses(&until_closed(&mut stream)) {
                     assert!(["413", "503"].contains(&status), "{status}");
                 }
@@ -214,7 +214,7 @@ fn a_hundred_megabytes_are_refused_and_not_kept() {
 }
 
 #[test]
-fn a_body_of_a_million_values_is_not_unfolded() {
+fn a_body_of_a_million_values_is_not_decoded() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path(), "");
     let before = memory(&server, "VmHWM:");
@@ -246,7 +246,7 @@ fn wrong_bodies_are_answered_400_and_harm_nobody() {
             assert!(answer.json()["error"]["detail"]["errors"].is_array());
         }
     }
-    // Of a key that stands twice the last counts.
+    // The last of two equal keys counts.
     let twice = metric(1).to_string().replace("\"value\":1", "\"value\":1,\"value\":2");
     assert_eq!(client.request("POST", EVENTS, &[], twice.as_bytes()).unwrap().status, 200);
     let query = json!({"start_time": 0, "query_type": "instant"});
@@ -255,7 +255,7 @@ fn wrong_bodies_are_answered_400_and_harm_nobody() {
 }
 
 #[test]
-fn what_was_accepted_is_answered_after_sigterm() {
+fn a_request_that_has_begun_is_answered_after_sigterm() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path(), "");
     let body = metric(1).to_string();
@@ -263,7 +263,7 @@ fn what_was_accepted_is_answered_after_sigterm() {
     let mut stream = raw(&server);
     let length = body.len();
     write!(stream, "POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{first}").unwrap();
-    // The head has been read once the client is told that the server waits for more of its bytes.
+    // The server has accepted the first connection once it answers a later one.
     let url = server.url().to_owned();
     Client::connect(&url).unwrap().get("/v1/health").unwrap();
     let stopped = std::thread::spawn(move || server.stop());
@@ -274,7 +274,7 @@ fn what_was_accepted_is_answered_after_sigterm() {
 }
 
 #[test]
-fn a_path_that_is_no_text_is_answered_as_other_errors_are() {
+fn a_path_that_is_not_utf8_is_answered_as_other_errors_are() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path(), "");
     let mut client = Client::connect(server.url()).unwrap();

@@ -1,4 +1,4 @@
-//! `telemetry import` and `telemetry doctor`, as people run them.
+//! `telemetry import` and `telemetry doctor` on the command line.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ fn text(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), read(&output.stdout), read(&output.stderr))
 }
 
-/// A database as the reference makes it, of so many spans with an event each.
+/// Writes a database as the reference does, with one event per span.
 fn reference(folder: &Path, spans: u64) -> PathBuf {
     let path = folder.join("reference.db");
     let schema = include_str!("data/reference_schema.sql");
@@ -38,7 +38,7 @@ fn reference(folder: &Path, spans: u64) -> PathBuf {
 }
 
 #[test]
-fn an_import_that_is_killed_goes_on_and_doubles_nothing() {
+fn a_killed_import_continues_and_doubles_nothing() {
     const SPANS: u64 = 30_000;
     let folder = tempfile::tempdir().unwrap();
     let source = reference(folder.path(), SPANS);
@@ -77,7 +77,7 @@ fn an_import_that_is_killed_goes_on_and_doubles_nothing() {
 }
 
 #[test]
-fn rows_that_cannot_be_stored_are_named_and_the_exit_code_says_so() {
+fn rows_that_cannot_be_stored_are_named_and_change_the_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let source = reference(folder.path(), 20);
     sqlite3_write(&source, "UPDATE spans SET span_id = 'x' WHERE rowid = 7").unwrap();
@@ -100,14 +100,14 @@ fn an_import_beside_a_running_server_is_refused() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains(&format!("(process {})", server.id())), "{stderr}");
     let (code, stdout, _) = text(&telemetry(&["doctor"], &database).output().unwrap());
-    assert_eq!(code, Some(0), "the doctor may look meanwhile: {stdout}");
+    assert_eq!(code, Some(0), "the doctor may read meanwhile: {stdout}");
     assert!(stdout.contains(&format!("in use:    process {}", server.id())), "{stdout}");
     let mut client = Client::connect(server.url()).unwrap();
-    assert_eq!(client.get("/v1/health").unwrap().status, 200, "the server goes on");
+    assert_eq!(client.get("/v1/health").unwrap().status, 200, "the server keeps running");
 }
 
 #[test]
-fn the_doctor_tells_what_it_cannot_look_at_and_what_is_damaged() {
+fn the_doctor_reports_missing_and_damaged_files() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("trace_store.db");
     let doctor = || text(&telemetry(&["doctor"], &database).output().unwrap());
@@ -117,7 +117,7 @@ fn the_doctor_tells_what_it_cannot_look_at_and_what_is_damaged() {
     let source = reference(folder.path(), 5_000);
     let import = telemetry(&["import", source.to_str().unwrap()], &database).output().unwrap();
     assert!(import.status.success());
-    // A page in the middle is overwritten, as a failing disk would.
+    // Overwrites a page in the middle, as a failing disk would.
     let mut bytes = std::fs::read(&database).unwrap();
     let middle = bytes.len() / 2 / 4_096 * 4_096;
     bytes[middle..middle + 4_096].fill(0x5a);

@@ -1,4 +1,4 @@
-//! `kill -9` at random moments under load: everything acknowledged is there afterwards.
+//! `kill -9` at varying moments under load: everything acknowledged is stored.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -9,18 +9,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use telemetry_tests::{Client, Server, Settings, eventually, sqlite3};
 
-/// Rounds in an ordinary run; `cargo xtask integration --only sqlite` asks for 20, with `--full` for 200.
+/// Rounds in an ordinary run. `cargo xtask integration --only sqlite` runs 20, with `--full` 200.
 const ROUNDS: u64 = 5;
 const WRITERS: u64 = 4;
 
-/// What a writer was told is stored: spans by id, and how much of each was acknowledged.
+/// Spans by id, and how much of each was acknowledged.
 type Acknowledged = Arc<Mutex<BTreeMap<String, Stored>>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stored {
     Start,
     End,
-    /// Its log and its measurement too.
+    /// Also its log and its metric point.
     Events,
 }
 
@@ -29,7 +29,7 @@ fn event(trace: &str, span: &str, payload: &Value) -> Value {
                      "timestamp": "2026-03-01T12:00:00.5Z", "attributes": {"writer": span}, "payload": payload}})
 }
 
-/// A log and a measurement that come after their span has ended.
+/// Returns a log and a metric point that arrive after the end of their span.
 fn log_and_metric(trace: &str, span: &str) -> Value {
     let common = json!({"trace_id": trace, "span_id": span, "timestamp": "2026-03-01T12:00:00.7Z"});
     let with = |own: Value| {
@@ -55,7 +55,7 @@ fn write(url: &str, writer: u64, round: u64, acknowledged: &Acknowledged, done: 
         let trace = format!("{span}{span}");
         let start = event(&trace, &span, &json!({"type": "span_start", "name": "work"}));
         let end = event(&trace, &span, &json!({"type": "span_end", "status": "ok"}));
-        // Every third span ends before it starts: an end that waits must survive as well.
+        // The end of every third span arrives before its start. It must survive as well.
         let (first, second) = if number % 3 == 2 { (&end, &start) } else { (&start, &end) };
         let first_is_start = number % 3 != 2;
         if !accepted(&mut client, first) {
@@ -78,7 +78,7 @@ fn write(url: &str, writer: u64, round: u64, acknowledged: &Acknowledged, done: 
     }
 }
 
-/// What the views must not show.
+/// Queries that return the number of inconsistent rows in the views.
 const INCONSISTENT: [&str; 4] = [
     "SELECT count(*) FROM spans WHERE trace_id NOT IN (SELECT trace_id FROM traces)",
     "SELECT count(*) FROM traces WHERE trace_id NOT IN (SELECT trace_id FROM spans)",
@@ -88,6 +88,7 @@ const INCONSISTENT: [&str; 4] = [
     "SELECT count(*) FROM (SELECT 1 FROM logs GROUP BY message HAVING count(*) > 1)",
 ];
 
+/// Checks that everything acknowledged is found.
 fn all_there(server: &Server, acknowledged: &BTreeMap<String, Stored>) {
     let mut client = Client::connect(server.url()).unwrap();
     for (span, stored) in acknowledged {
@@ -121,7 +122,7 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
                 std::thread::spawn(move || write(&url, writer, round, &acknowledged, &done))
             })
             .collect();
-        // A different moment each round: after some number of spans, then some microseconds.
+        // A different moment each round: after some spans and some microseconds.
         let enough = usize::try_from(round * 37 % 400).unwrap() + 1;
         eventually("spans are acknowledged", || (acknowledged.lock().unwrap().len() >= enough).then_some(()))
             .unwrap();

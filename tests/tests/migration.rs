@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of a migration: the next start takes the file forward, and nothing is lost.
+//! `kill -9` in the middle of a migration: the next start finishes it, and no row is lost.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use telemetry_tests::{Settings, build, eventually, sqlite3, sqlite3_write};
 
-/// Spans of the file of version 1, beside the three it comes with: its blocks are counted anew.
+/// Spans added to the file of version 1. The migration reads all of them.
 const SPANS: u64 = 300_000;
 const ROUNDS: u64 = 8;
 
-/// A file of version 1 with many spans in one trace that lasts.
+/// Writes a file of version 1 with many spans in one trace.
 fn old(path: &Path) {
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sink-sqlite/tests/data/v1.db");
     std::fs::copy(kept, path).unwrap();
@@ -45,7 +45,7 @@ fn a_migration_that_is_killed_is_finished_by_the_next_start() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // The writer has locked the file: the migration is what comes next.
+        // Once the writer has locked the file the migration begins.
         let lock = folder.path().join("trace_store.db.lock");
         eventually("the writer opens the file", || lock.exists().then_some(())).unwrap();
         std::thread::park_timeout(Duration::from_millis(round * round * 3));

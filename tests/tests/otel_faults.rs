@@ -1,20 +1,20 @@
-//! OTLP out of a host program: whatever the collector does, and whatever runtime the host has or has not.
+//! OTLP export from a host program, with slow and silent collectors and with different runtimes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
 
 use telemetry_core::{Event, OptionValue, Options, RunId, Severity, SinkContext, SinkEntry, attrs};
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkLedger, SinkSpec, Telemetry};
-use telemetry_tests::{Client, Collector, DEADLINE, Manner, Settings};
+use telemetry_tests::{Behaviour, Client, Collector, DEADLINE, Settings};
 
-/// The three sinks, sending to `url`.
+/// Starts a pipeline with the three sinks, which send to `url`.
 fn start(url: &str) -> Pipeline {
     let spec = |entry: &'static SinkEntry| {
         let endpoint = ("endpoint", OptionValue::Text(url.to_owned()));
         let options = if entry.name == "otel_metric" {
             Options::from_pairs([endpoint])
         } else {
-            // One request per batch, and a batch for every few signals.
+            // Small batches, and so many requests.
             let size = ("batch_size", OptionValue::Integer(20));
             let age = ("batch_age", OptionValue::Text("1ms".to_owned()));
             Options::from_pairs([endpoint, size, age])
@@ -25,7 +25,7 @@ fn start(url: &str) -> Pipeline {
     Pipeline::start(specs, PipelineConfig::default()).unwrap()
 }
 
-/// So many spans, each with a log and a measurement.
+/// Logs spans, each with a log and a metric point.
 fn work(telemetry: &Telemetry, spans: u32) {
     for number in 0..spans {
         let span = telemetry.span("work", attrs! { "number" => number });
@@ -42,24 +42,24 @@ fn all_delivered(sinks: &[SinkLedger], signals: u64) {
 
 #[test]
 fn a_slow_collector_gets_everything_once() {
-    let collector = Collector::start(Manner::Slow(Duration::from_millis(200))).unwrap();
+    let collector = Collector::start(Behaviour::Slow(Duration::from_millis(200))).unwrap();
     let pipeline = start(collector.url());
     work(&pipeline.telemetry(), 100);
     let report = pipeline.shutdown(DEADLINE);
     all_delivered(&report.ledger.sinks, 100);
-    assert!(report.ledger.sinks.iter().all(|sink| sink.retries == 0), "slow is not failed");
+    assert!(report.ledger.sinks.iter().all(|sink| sink.retries == 0), "a slow request is not a failed one");
 }
 
 #[test]
 fn a_host_without_a_runtime_and_one_with_a_single_thread_both_deliver() {
-    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let collector = Collector::start(Behaviour::Slow(Duration::ZERO)).unwrap();
     let pipeline = start(collector.url());
     work(&pipeline.telemetry(), 100);
     all_delivered(&pipeline.shutdown(DEADLINE).ledger.sinks, 100);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let report = runtime.block_on(async {
-        // Start and shutdown block the only thread there is; nothing of ours needs it.
+        // Start and shutdown block the only thread. The pipeline does not need it.
         let pipeline = start(collector.url());
         work(&pipeline.telemetry(), 100);
         assert!(pipeline.telemetry().flush(DEADLINE).await.is_complete());
@@ -69,8 +69,8 @@ fn a_host_without_a_runtime_and_one_with_a_single_thread_both_deliver() {
 }
 
 #[test]
-fn a_flush_that_hangs_at_shutdown_leaves_no_measurement_counted_as_delivered() {
-    let collector = Collector::start(Manner::Silent).unwrap();
+fn a_flush_that_hangs_at_shutdown_counts_no_metric_point_as_delivered() {
+    let collector = Collector::start(Behaviour::Silent).unwrap();
     let pipeline = start(collector.url());
     let telemetry = pipeline.telemetry();
     work(&telemetry, 10);
@@ -78,20 +78,20 @@ fn a_flush_that_hangs_at_shutdown_leaves_no_measurement_counted_as_delivered() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(telemetry.flush(DEADLINE))
     });
-    // Spans, metrics and logs are all on their way.
+    // Requests with spans, metric points and logs have arrived.
     collector.wait_for_requests(3).unwrap();
     let started = Instant::now();
     let report = pipeline.shutdown(Duration::from_secs(10));
     assert!(started.elapsed() < Duration::from_secs(11), "{:?}", started.elapsed());
     for sink in &report.ledger.sinks {
-        let lost = (sink.delivered, sink.failed + sink.dropped, sink.pending);
-        assert_eq!(lost, (0, 10, 0), "{sink:?}");
+        let counts = (sink.delivered, sink.failed + sink.dropped, sink.pending);
+        assert_eq!(counts, (0, 10, 0), "{sink:?}");
     }
     assert!(!flushing.join().unwrap().is_complete());
 }
 
 #[test]
-fn our_own_receiver_takes_what_our_own_sinks_send() {
+fn our_receiver_stores_what_our_sinks_send() {
     let folder = tempfile::tempdir().unwrap();
     let server = Settings::sqlite_in(folder.path()).start().unwrap();
     let pipeline = start(server.url());
@@ -112,6 +112,6 @@ fn our_own_receiver_takes_what_our_own_sinks_send() {
     assert_eq!(tokens["data"][0]["values"][0]["value"], 50.0, "{tokens}");
     let logs =
         client.post("/v1/telemetry/logs", &serde_json::json!({ "contains": "at work" })).unwrap().json();
-    // The log, and the event of the span it is listed in.
+    // Each log is found as a log and as an event of its span.
     assert!(logs["data"].as_array().unwrap().len() >= 50, "{logs}");
 }

@@ -1,4 +1,4 @@
-//! The spool under the real programs: a collector that hangs at shutdown, a disk that takes no more.
+//! The spool of the real program: a collector that hangs at shutdown, a full disk.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::TcpListener;
@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use telemetry_tests::{Client, Collector, Manner, Settings, SmallDisk, eventually};
+use telemetry_tests::{Behaviour, Client, Collector, Settings, SmallDisk, eventually};
 
 const SPANS: u64 = 200;
 
-/// A server that stores nothing itself and sends spans to `endpoint`.
+/// Returns settings for a server that has no store and sends spans to `endpoint`.
 fn serving(folder: &Path, endpoint: &str) -> Settings {
     let config = folder.join("telemetry.yaml");
     let text = format!(
@@ -28,7 +28,7 @@ fn ledger_of_traces(client: &mut Client) -> Value {
     client.get("/v1/telemetry/ledger").unwrap().json()["sinks"][0].clone()
 }
 
-/// Spans with so many bytes of text, all accepted.
+/// Logs spans with `bytes` of text each, and checks that all are accepted.
 fn log_spans(client: &mut Client, numbers: Range<u64>, bytes: usize) {
     let expected = 2 * (numbers.end - numbers.start);
     let spans = numbers.flat_map(|number| {
@@ -50,7 +50,7 @@ fn log_spans(client: &mut Client, numbers: Range<u64>, bytes: usize) {
 #[test]
 fn sigterm_while_the_collector_hangs_ends_in_time_and_the_next_start_delivers() {
     let folder = tempfile::tempdir().unwrap();
-    let hanging = Collector::start(Manner::Silent).unwrap();
+    let hanging = Collector::start(Behaviour::Silent).unwrap();
     let server = serving(folder.path(), hanging.url()).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
     log_spans(&mut client, 1..SPANS + 1, 10);
@@ -61,7 +61,7 @@ fn sigterm_while_the_collector_hangs_ends_in_time_and_the_next_start_delivers() 
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     assert!(!ended.stderr.contains("signals were lost"), "{}", ended.stderr);
 
-    let quick = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let quick = Collector::start(Behaviour::Slow(Duration::ZERO)).unwrap();
     let server = serving(folder.path(), quick.url()).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
     eventually("the next start delivers", || {
@@ -73,18 +73,18 @@ fn sigterm_while_the_collector_hangs_ends_in_time_and_the_next_start_delivers() 
 }
 
 #[test]
-fn two_servers_on_one_spool_are_refused() {
+fn a_second_server_on_the_same_spool_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let collector = Collector::start(Behaviour::Slow(Duration::ZERO)).unwrap();
     let first = serving(folder.path(), collector.url()).start().unwrap();
     let refused =
         serving(folder.path(), collector.url()).arguments(&["--listen", "127.0.0.1:0"]).refused().unwrap();
     assert!(!refused.status.success());
-    let holder = format!("is in use (process {})", first.id());
-    assert!(refused.stderr.contains(&holder), "{}", refused.stderr);
+    let owner = format!("is in use (process {})", first.id());
+    assert!(refused.stderr.contains(&owner), "{}", refused.stderr);
 }
 
-/// The last ledger that a workload told.
+/// Runs a workload and returns the last ledger it prints.
 fn workload(script: &str, arguments: &[String]) -> Value {
     let program = env!("CARGO_BIN_EXE_otel_workload");
     let mut command = Command::new("sh");
@@ -97,7 +97,7 @@ fn workload(script: &str, arguments: &[String]) -> Value {
 }
 
 #[test]
-fn a_disk_that_takes_no_more_is_told_and_what_it_took_is_delivered() {
+fn a_full_disk_is_reported_and_everything_spooled_is_delivered() {
     let folder = tempfile::tempdir().unwrap();
     let common = [
         format!("spool={}", folder.path().display()),
@@ -105,7 +105,7 @@ fn a_disk_that_takes_no_more_is_told_and_what_it_took_is_delivered() {
         "sink.batch_size=100".to_owned(),
         "sink.queue_bytes=4MiB".to_owned(),
     ];
-    // Files of at most 256 KiB: beyond it the system writes half a record, then says no.
+    // Files of at most 256 KiB. At the limit the system writes a part of a record, then refuses.
     let limited = "trap '' XFSZ; ulimit -f 512; exec \"$@\"";
     let outage = ["traces=4000", "pace=false", "flush=1", "shutdown=3", "endpoint=http://127.0.0.1:9"];
     let ledger = workload(limited, &[&common[..], &outage.map(str::to_owned)].concat());
@@ -115,24 +115,24 @@ fn a_disk_that_takes_no_more_is_told_and_what_it_took_is_delivered() {
     assert!(spooled > 100, "{ledger}");
     assert_eq!(count(&ledger, "accepted"), spooled + count(&ledger, "dropped"), "{ledger}");
 
-    let collector = Collector::start(Manner::Slow(Duration::ZERO)).unwrap();
+    let collector = Collector::start(Behaviour::Slow(Duration::ZERO)).unwrap();
     let recovery = [format!("endpoint={}", collector.url()), "traces=0".to_owned()];
     let ledger = workload("exec \"$@\"", &[&common[..], &recovery].concat());
     assert_eq!((count(&ledger, "delivered"), count(&ledger, "failed")), (spooled, 0), "{ledger}");
 }
 
 #[test]
-fn a_disk_that_fills_and_has_room_again_costs_what_came_in_between_and_no_more() {
+fn a_disk_that_was_full_drops_only_what_arrived_meanwhile() {
     const BATCH: u64 = 20;
     let folder = tempfile::tempdir().unwrap();
     let disk = SmallDisk::at(folder.path()).unwrap();
-    // Free a moment ago; nobody else is told of it.
+    // The port was free a moment ago, and no other test uses it.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let program = SmallDisk::program(folder.path()).unwrap();
     let server = serving(folder.path(), &format!("http://{address}")).program(program).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
     let mut logged = 0;
-    // Everything logged is counted before more comes.
+    // Logs more only after everything logged is counted.
     let mut log_until = |what: &str, holds: &dyn Fn(&Value) -> bool| {
         let ledger = eventually(what, || {
             let ledger = ledger_of_traces(&mut client);
@@ -159,16 +159,16 @@ fn a_disk_that_fills_and_has_room_again_costs_what_came_in_between_and_no_more()
     disk.empty(&server).unwrap();
     let on_disk = count(&full, "spooled");
     let again = log_until("the spool takes signals again", &|ledger| count(ledger, "spooled") > on_disk + 20);
-    let told = || server.printed().iter().any(|line| line.contains("the spool takes signals again"));
-    eventually("the end of the trouble is told", || told().then_some(())).unwrap();
+    let is_reported = || server.printed().iter().any(|line| line.contains("the spool takes signals again"));
+    eventually("the end of the failure is reported", || is_reported().then_some(())).unwrap();
 
-    let _collector = Collector::start_at(&address, Manner::Slow(Duration::ZERO)).unwrap();
+    let _collector = Collector::start_at(&address, Behaviour::Slow(Duration::ZERO)).unwrap();
     let ledger = eventually("the rest is delivered", || {
         let ledger = ledger_of_traces(&mut client);
         (count(&ledger, "pending") == 0).then_some(ledger)
     });
     let ledger = ledger.unwrap();
-    assert_eq!(ledger["dropped"], again["dropped"], "nothing is lost once there is room");
+    assert_eq!(ledger["dropped"], again["dropped"], "nothing is dropped once there is room");
     assert_eq!(count(&ledger, "delivered") + count(&ledger, "dropped"), logged, "{ledger}");
     assert!(server.stop().unwrap().status.success());
 }

@@ -1,4 +1,4 @@
-//! How the program starts, refuses to start, and ends.
+//! How the program starts, refuses to start, and exits.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use telemetry_tests::{Client, Settings};
 
-/// The program refuses to run, with one clear message that holds `words`, and an exit code that is not 0.
+/// Checks that the program refuses to start, with a message that contains `words` and an exit code other than 0.
 fn refuses(settings: &Settings, words: &[&str]) {
     let ended = settings.refused().unwrap();
     assert!(!ended.status.success(), "exit code 0; printed: {}", ended.stderr);
@@ -32,7 +32,7 @@ fn a_second_server_on_the_same_file_is_refused() {
     let first = Settings::sqlite_in(folder.path()).start().unwrap();
     refuses(&Settings::sqlite_in(folder.path()).arguments(&["--listen", "127.0.0.1:0"]), &["trace_store.db"]);
     let mut client = Client::connect(first.url()).unwrap();
-    assert_eq!(client.get("/v1/health").unwrap().status, 200, "the first goes on");
+    assert_eq!(client.get("/v1/health").unwrap().status, 200, "the first keeps running");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_read_only_folder_is_named() {
     fs::create_dir(&sealed).unwrap();
     fs::set_permissions(&sealed, fs::Permissions::from_mode(0o555)).unwrap();
     if fs::write(sealed.join("probe"), "").is_ok() {
-        // The superuser writes anywhere; /proc refuses even them.
+        // The superuser can write to any folder except /proc.
         refuses(
             &Settings::sqlite_in(Path::new("/proc/telemetry")).arguments(&["--listen", "127.0.0.1:0"]),
             &["/proc/telemetry"],
@@ -90,36 +90,32 @@ fn a_read_only_folder_is_named() {
 }
 
 #[test]
-fn a_corrupt_file_is_named_with_the_way_out() {
+fn a_corrupt_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(
-        folder.path().join("trace_store.db"),
-        "this is no database, however long it may be".repeat(100),
-    )
-    .unwrap();
+    fs::write(folder.path().join("trace_store.db"), "not a database ".repeat(300)).unwrap();
     refuses(&Settings::sqlite_in(folder.path()).arguments(&["--listen", "127.0.0.1:0"]), &["trace_store.db"]);
 }
 
 #[test]
-fn sigterm_ends_it_with_exit_code_0() {
+fn sigterm_leads_to_exit_code_0() {
     let folder = tempfile::tempdir().unwrap();
     let ended = Settings::sqlite_in(folder.path()).start().unwrap().stop().unwrap();
     assert!(ended.status.success(), "{ended:?}");
 }
 
 #[test]
-fn a_client_that_never_ends_its_request_does_not_delay_the_end() {
+fn an_unfinished_request_does_not_delay_the_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     let patient = config(folder.path(), "server: {shutdown_timeout: 60s}\n");
     for begun in ["GET /v1/health HTT", "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{"] {
         let server = patient.start().unwrap();
         let mut stuck = TcpStream::connect(server.url().trim_start_matches("http://")).unwrap();
         stuck.write_all(begun.as_bytes()).unwrap();
-        // Accepted after the other, answered: so that one is open.
+        // This connection came later and is answered, so the server has accepted the first one.
         assert_eq!(Client::connect(server.url()).unwrap().get("/v1/health").unwrap().status, 200);
         let asked = Instant::now();
         assert!(server.stop().unwrap().status.success());
-        // Half of the time is for answers that are owed.
+        // Half of the shutdown time is for requests that have begun.
         assert!(asked.elapsed() < Duration::from_secs(20), "{begun}: {:?}", asked.elapsed());
     }
 }

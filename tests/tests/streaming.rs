@@ -1,5 +1,5 @@
-//! Long answers are written page by page: the server's memory does not follow their length, and a client that
-//! reads slowly or leaves holds nothing up.
+//! Long answers are written page by page. Memory does not grow with their length, and a client that reads slowly or
+//! disconnects delays no other.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -12,18 +12,18 @@ use telemetry_tests::{Client, Server, Settings, build, eventually, sqlite3_write
 
 /// Spans in the store.
 const SPANS: u64 = 20_000;
-/// Queries that are answered at once: the option `readers`. Each has a connection with a page cache.
+/// Queries that run at the same time: the option `readers`. Each has a connection with a page cache.
 const READERS: usize = 4;
-/// What the server's memory may grow by when those caches are full, whatever it answers: less than an answer is long.
+/// Bytes by which memory may grow once those caches are full: less than the length of an answer.
 const GROWTH: u64 = 12 << 20;
-/// What an answer that nobody reads may hold, as docs/in-production.md says.
+/// Bytes of memory that an unread answer may use, as docs/in-production.md says.
 const PER_ANSWER: u64 = 1 << 20;
-/// Clients that ask and read nothing: their answers together are 670 MB.
+/// Clients that send a query and read nothing. Their answers have 670 MB in total.
 const IDLE: u64 = 16;
-/// What the server's memory may be at all.
+/// The most bytes of memory the server may ever use.
 const LIMIT: u64 = 200 << 20;
 
-/// A database of many spans, by way of an import: the quickest there is.
+/// Fills a database with many spans by an import, which is the fastest way.
 fn filled(folder: &Path) {
     let source = folder.join("reference.db");
     let schema = include_str!("data/reference_schema.sql");
@@ -41,7 +41,7 @@ fn filled(folder: &Path) {
     fs::remove_file(source).unwrap();
 }
 
-/// Bytes of memory: now, and the most there was since [`forget_peak`].
+/// Returns bytes of memory: the current ones, and the peak since [`forget_peak`].
 fn memory(server: &Server) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
     let of = |name: &str| {
@@ -51,11 +51,12 @@ fn memory(server: &Server) -> (u64, u64) {
     (of("VmRSS:"), of("VmHWM:"))
 }
 
-/// The most memory is counted from now on.
+/// Resets the peak of memory.
 fn forget_peak(server: &Server) {
     fs::write(format!("/proc/{}/clear_refs", server.id()), "5").unwrap();
 }
 
+/// Sends a query and returns the connection without reading the answer.
 fn ask(server: &Server, path: &str, body: &serde_json::Value) -> TcpStream {
     let body = body.to_string();
     let mut stream = TcpStream::connect(server.url().trim_start_matches("http://")).unwrap();
@@ -67,7 +68,7 @@ fn ask(server: &Server, path: &str, body: &serde_json::Value) -> TcpStream {
     stream
 }
 
-/// Reads an answer to its end without keeping it; how many bytes it had.
+/// Reads an answer to its end and returns its length.
 fn length(mut stream: TcpStream) -> u64 {
     let (mut total, mut buffer) = (0, vec![0; 1 << 16]);
     loop {
@@ -78,21 +79,21 @@ fn length(mut stream: TcpStream) -> u64 {
     }
 }
 
-/// Asks all questions one after the other, and reads the answers to their ends.
-fn ask_all(server: &Server, questions: &[(&str, serde_json::Value)]) {
-    for (path, body) in questions {
+/// Sends all queries one after the other and reads the answers to their ends.
+fn ask_all(server: &Server, queries: &[(&str, serde_json::Value)]) {
+    for (path, body) in queries {
         length(ask(server, path, body));
     }
 }
 
 #[test]
-fn memory_stays_flat_whatever_is_asked_and_nobody_is_held_up() {
+fn memory_stays_flat_for_all_queries_and_idle_clients_delay_no_other() {
     let folder = tempfile::tempdir().unwrap();
     filled(folder.path());
     let server = Settings::sqlite_in(folder.path()).start().unwrap();
     let mut client = Client::connect(server.url()).unwrap();
     let all_spans = json!({"attribute_filters": [], "attributes_to_return": []});
-    let questions = [
+    let queries = [
         ("/v1/telemetry/spans", all_spans.clone()),
         ("/v1/telemetry/traces", json!({"limit": -1})),
         ("/v1/telemetry/traces", json!({"limit": -1, "order_by": ["duration_ms"]})),
@@ -103,32 +104,33 @@ fn memory_stays_flat_whatever_is_asked_and_nobody_is_held_up() {
     ];
     let event =
         json!({"event": {"type": "unstructured_log", "message": "m", "severity": "info", "timestamp": 1}});
-    // Every connection fills its cache, and all code has run once: `before` is the most that took.
+    // Fills the caches of all connections and runs all code once. `before` is the peak after that.
     for _ in 0..2 {
         std::thread::scope(|scope| {
             for _ in 0..READERS {
-                scope.spawn(|| ask_all(&server, &questions));
+                scope.spawn(|| ask_all(&server, &queries));
             }
         });
         assert_eq!(client.post("/v1/telemetry/events", &event).unwrap().status, 200);
     }
     let (_, before) = memory(&server);
     assert!(before < LIMIT, "{before} bytes of memory with all caches full");
-    for (path, body) in &questions {
+    for (path, body) in &queries {
         forget_peak(&server);
         let answered = length(ask(&server, path, body));
         let (_, peak) = memory(&server);
         println!("{path} {body}: {} MB answered, at most {} MB of memory", answered >> 20, peak >> 20);
-        assert!(answered > 4 << 20 || path.ends_with("traces"), "{answered} bytes are no long answer");
+        assert!(answered > 4 << 20 || path.ends_with("traces"), "{answered} bytes are not a long answer");
         assert!(peak < before + GROWTH, "memory grew from {before} to {peak}");
     }
-    // Clients that ask for all and read nothing: the next one is answered all the same, and the log is emptied.
+    // Clients that query everything and read nothing: the next client is still answered, and the write-ahead log is
+    // emptied.
     forget_peak(&server);
     let idle: Vec<TcpStream> = (0..IDLE).map(|_| ask(&server, "/v1/telemetry/spans", &all_spans)).collect();
     assert_eq!(client.post("/v1/telemetry/events", &event).unwrap().status, 200);
     assert_eq!(client.post("/v1/telemetry/traces", &json!({"limit": 1})).unwrap().status, 200);
     let log = folder.path().join("trace_store.db-wal");
-    eventually("no reader pins the log", || {
+    eventually("the write-ahead log is emptied", || {
         (fs::metadata(&log).map_or(0, |file| file.len()) == 0).then_some(())
     })
     .unwrap();

@@ -1,6 +1,6 @@
-//! The public API of the crates that third parties build on, as stored in `api/`.
+//! Compares the public API of the crates that third parties build on with the listings in `api/`.
 //!
-//! A change that breaks a sink somewhere else cannot slip in: it shows as a change of these files.
+//! A change that breaks such users shows as a change of these files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,16 +8,15 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use public_api::Builder;
-use telemetry_tests::target_dir;
 
-use crate::command::{self, cargo};
+use crate::command::{self, cargo, target_dir};
 
-/// What a sink, a store or an instrumented program is written against.
+/// The crates that sinks, stores and instrumented programs depend on.
 const CRATES: [&str; 4] = ["telemetry-core", "telemetry-pipeline", "telemetry-provider", "telemetry-testkit"];
-/// The form of rustdoc's JSON differs between releases.
+/// The release that made the listings. rustdoc's JSON differs between releases.
 const MADE_WITH: &str = "rustc 1.95.";
-/// Crates whose types may stand in the core's signatures.
-const NAMED_BY_THE_CORE: [&str; 10] = [
+/// Crates whose types may appear in the core's signatures.
+const ALLOWED_IN_CORE: [&str; 10] = [
     "alloc",
     "core",
     "std",
@@ -25,18 +24,18 @@ const NAMED_BY_THE_CORE: [&str; 10] = [
     "serde",
     "serde_core",
     "futures_core",
-    // JSON text that was read, on its way to events.
+    // Events are decoded from its values.
     "serde_json",
-    // The macros of `Sink` and `register_sink!` name them.
+    // The macros of `Sink` and `register_sink!` use them.
     "async_trait",
     "inventory",
 ];
 
-/// Compares the public API with what is stored, or stores it.
+/// Compares the public API with the listings, or writes them with `update`.
 pub(crate) fn run(update: bool) -> Result<()> {
     let rustc = command::output(Command::new("rustc").arg("--version"))?;
     if !rustc.starts_with(MADE_WITH) {
-        let reason = format!("the listing is made with {MADE_WITH}, this is {}", rustc.trim());
+        let reason = format!("the listings are made with {MADE_WITH}, but this is {}", rustc.trim());
         ensure!(!update && std::env::var_os("CI").is_none(), reason);
         println!("skipped: {reason}");
         return Ok(());
@@ -47,10 +46,12 @@ pub(crate) fn run(update: bool) -> Result<()> {
         let listing = listing(name)?;
         if name == "telemetry-core" {
             findings.extend(foreign(&listing).into_iter().map(|krate| {
-                format!("a type of `{krate}` stands in telemetry-core's signatures: sinks would depend on its version")
+                format!(
+                    "telemetry-core's signatures use a type of `{krate}`: sinks would depend on its version"
+                )
             }));
             findings.extend(
-                handed_on(&listing).map(|line| format!("`{line}` hands on what another crate promises")),
+                reexports(&listing).map(|line| format!("`{line}` re-exports an item of another crate")),
             );
         }
         let stored = folder.join(format!("{name}.txt"));
@@ -60,33 +61,36 @@ pub(crate) fn run(update: bool) -> Result<()> {
         } else {
             findings.extend(differences(&stored, &listing)?);
         }
-        println!("{} {name}", if update { "stored" } else { "read  " });
+        println!("{} {name}", if update { "written" } else { "read   " });
     }
     if findings.is_empty() {
         return Ok(());
     }
-    bail!("{}\nif this is meant, and CHANGELOG.md tells it: cargo xtask api --update", findings.join("\n"))
+    bail!(
+        "{}\nif this is intended and stated in CHANGELOG.md, run: cargo xtask api --update",
+        findings.join("\n")
+    )
 }
 
-/// Every public item, one per line, then the traits that are derived or implied, without blanket implementations.
+/// Returns every public item, one per line, then derived and automatic traits, without blanket implementations.
 fn listing(name: &str) -> Result<String> {
-    // The JSON form of rustdoc is there for tools, but not declared stable.
+    // rustdoc's JSON is not declared stable.
     let mut rustdoc = cargo(&["rustdoc", "--quiet", "--lib", "--package", name, "--all-features", "--"]);
     let rustdoc = rustdoc.args(["-Z", "unstable-options", "--output-format", "json", "--cap-lints", "allow"]);
     command::run(rustdoc.env("RUSTC_BOOTSTRAP", "1"))?;
     let json = target_dir().join(format!("doc/{}.json", name.replace('-', "_")));
-    let read = |omits_implied: bool| {
+    let read = |without_derived: bool| {
         Builder::from_rustdoc_json(&json)
             .omit_blanket_impls(true)
-            .omit_auto_trait_impls(omits_implied)
-            .omit_auto_derived_impls(omits_implied)
+            .omit_auto_trait_impls(without_derived)
+            .omit_auto_derived_impls(without_derived)
             .build()
-            .with_context(|| format!("rustdoc's JSON of {name} cannot be read"))
+            .with_context(|| format!("cannot read rustdoc's JSON of {name}"))
     };
     let mut listing = read(true)?.to_string();
-    // Of what is derived or implied the trait says all: losing `Clone` or `Send` breaks a user, too.
+    // Losing `Clone` or `Send` breaks users, too. The methods of these traits need no line.
     let all = read(false)?.to_string();
-    for line in all.lines().filter(|line| line.starts_with("impl") && !is_unnamed(line)) {
+    for line in all.lines().filter(|line| line.starts_with("impl") && !is_unimportant(line)) {
         if !listing.lines().any(|known| known == line) {
             listing.push_str(line);
             listing.push('\n');
@@ -95,14 +99,14 @@ fn listing(name: &str) -> Result<String> {
     Ok(listing)
 }
 
-/// Traits that no one relies on by name.
-fn is_unnamed(line: &str) -> bool {
+/// Returns true for an automatic trait that users do not rely on.
+fn is_unimportant(line: &str) -> bool {
     ["::Freeze for", "Unpin for", "UnwindSafe for", "::StructuralPartialEq for"]
         .iter()
-        .any(|unnamed| line.contains(unnamed))
+        .any(|name| line.contains(name))
 }
 
-/// The lines that are only here or only there.
+/// Returns the lines that only one of the two has.
 fn differences(stored: &Path, listing: &str) -> Result<Vec<String>> {
     let text =
         std::fs::read_to_string(stored).with_context(|| format!("cannot read {}", stored.display()))?;
@@ -112,24 +116,24 @@ fn differences(stored: &Path, listing: &str) -> Result<Vec<String>> {
     Ok(gone.chain(new).collect())
 }
 
-/// Crates that are named in the listing's paths and should not be.
+/// Returns the crates in the listing's paths that are not in [`ALLOWED_IN_CORE`].
 fn foreign(listing: &str) -> BTreeSet<&str> {
     let of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let paths = listing.split(|c| !of_path(c)).filter(|path| !path.starts_with(':'));
     let krates = paths.filter_map(|path| path.split_once("::")).map(|(first, _)| first);
     krates
-        .filter(|first| first.starts_with(|c: char| c.is_lowercase()) && !NAMED_BY_THE_CORE.contains(first))
+        .filter(|first| first.starts_with(|c: char| c.is_lowercase()) && !ALLOWED_IN_CORE.contains(first))
         .collect()
 }
 
-/// Re-exports of other crates' items; our own are listed as what they are.
-fn handed_on(listing: &str) -> impl Iterator<Item = &str> {
+/// Returns the re-exports of other crates' items. Re-exports of our own are listed as the items themselves.
+fn reexports(listing: &str) -> impl Iterator<Item = &str> {
     listing.lines().filter(|line| line.starts_with("pub use "))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{foreign, handed_on, is_unnamed};
+    use super::{foreign, is_unimportant, reexports};
 
     #[test]
     fn a_foreign_crate_in_a_signature_is_named() {
@@ -148,13 +152,13 @@ mod tests {
         ] {
             assert_eq!(foreign(line).into_iter().collect::<Vec<_>>(), ["bytes"], "{line}");
         }
-        assert_eq!(handed_on("pub mod telemetry_core\npub use telemetry_core::Bytes").count(), 1);
+        assert_eq!(reexports("pub mod telemetry_core\npub use telemetry_core::Bytes").count(), 1);
     }
 
     #[test]
     fn traits_that_users_rely_on_are_listed() {
-        assert!(!is_unnamed("impl core::marker::Send for telemetry_core::Span"));
-        assert!(!is_unnamed("impl core::clone::Clone for telemetry_core::Span"));
-        assert!(is_unnamed("impl core::marker::Freeze for telemetry_core::Span"));
+        assert!(!is_unimportant("impl core::marker::Send for telemetry_core::Span"));
+        assert!(!is_unimportant("impl core::clone::Clone for telemetry_core::Span"));
+        assert!(is_unimportant("impl core::marker::Freeze for telemetry_core::Span"));
     }
 }

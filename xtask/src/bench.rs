@@ -1,40 +1,37 @@
-//! Runs a bench, optimised.
+//! Builds and runs an optimised bench.
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
-use telemetry_tests::target_dir;
 
-use crate::command::{self, cargo};
-use crate::python;
+use crate::command::{self, cargo, target_dir};
 
-const PHOENIX: &str = "arize-phoenix==20.26.1";
-
-/// A bench; what its numbers mean is in benches/README.md.
+/// A bench. benches/README.md explains its figures.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Bench {
     /// Cost of a span on the caller's thread, beside fastrace and tracing-opentelemetry; its allocations
     Caller,
-    /// Cost of one more sink, per signal, with 4 and 16 that do nothing
+    /// Cost of one more sink per signal, with 4 and 16 sinks that do nothing
     FanOut,
     /// Spans into SQLite and queries, beside plain rows
     Sqlite,
-    /// Writes while a million spans expire, and the disk space that comes back
+    /// Writes while a million spans expire, and the disk space that is freed
     Purge,
     /// Acknowledged events over HTTP, start time, memory
     Http,
-    /// Spans in by OTLP, acknowledged durable, beside the promise and a peer
+    /// Spans received by OTLP and acknowledged as durable, beside the promise and a peer
     OtlpReceive,
-    /// Spans out by OTLP, beside the bare exporter
+    /// Spans sent by OTLP, beside the exporter alone
     OtlpSend,
     /// Cost of the tower layers per request, beside the service alone
     Tower,
 }
 
-/// Builds and runs one bench, beside its installed peer if asked; `arguments` are the bench's own.
+/// Runs one bench with its own `arguments`, and with `peer` beside the product that is installed for it.
 pub(crate) fn run(bench: Bench, peer: bool, arguments: &[String]) -> Result<()> {
-    ensure!(!peer || bench == Bench::OtlpReceive, "only `otlp-receive` has a peer that is installed for it");
-    let mut command =
-        cargo(&["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches", "--"]);
+    ensure!(!peer || bench == Bench::OtlpReceive, "--peer works with `otlp-receive` alone");
+    let build = ["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches"];
+    let mut command = cargo(&build);
+    command.arg("--");
     match bench {
         Bench::Caller => command.arg("caller"),
         Bench::FanOut => command.arg("fan-out"),
@@ -49,14 +46,12 @@ pub(crate) fn run(bench: Bench, peer: bool, arguments: &[String]) -> Result<()> 
         }
     };
     if peer {
-        let python = python::environment("phoenix", &[PHOENIX])?;
-        command.arg("--phoenix").arg(python.with_file_name("phoenix"));
+        command.arg("--phoenix");
     }
     command::run(command.args(arguments))?;
     if bench == Bench::Caller {
-        let build = ["run", "--quiet", "--profile", "bench", "--package", "telemetry-benches"];
         command::run(cargo(&build).args(["--", "through-tracing"]))?;
-        // In a build of its own: an allocator that counts would slow the rest down.
+        // A build of its own, because counting allocations slows everything else down.
         command::run(cargo(&build).args(["--features", "count-allocations", "--", "allocations"]))?;
     }
     Ok(())

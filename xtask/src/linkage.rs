@@ -1,16 +1,16 @@
-//! Sinks are found by what the linker keeps. These programs show that it keeps them.
+//! Checks that the linker keeps the registrations of sinks, in small programs of several kinds.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::command::{self, root};
+use crate::command::{self, root, target_dir};
 use crate::new_sink;
 
-/// A new sink and the example pass their tests; foreign sinks are found in debug builds, and with
-/// `full` in every kind of build there is.
+/// Tests a generated sink and the example, and checks that foreign sinks are found in debug builds. With `full` also
+/// in every other kind of build.
 pub(crate) fn run(full: bool) -> Result<()> {
     let example = root().join("examples/third-party-sink");
     command::run(&mut cargo(&example, &["test", "--quiet", "--workspace"]))?;
@@ -26,15 +26,15 @@ pub(crate) fn run(full: bool) -> Result<()> {
     let profiles: &[&str] = if full { &["dev", "release", "fat"] } else { &["dev"] };
     for profile in profiles {
         command::run(&mut cargo(folder, &["build", "--quiet", "--workspace", "--profile", profile]))?;
-        is_found(folder, profile)?;
-        is_missed_with_the_line_to_write(folder, profile)?;
-        clashes(folder, profile)?;
-        is_in_the_library(profile)?;
+        linked_sink_is_found(folder, profile)?;
+        missing_link_is_explained(folder, profile)?;
+        duplicate_name_is_refused(folder, profile)?;
+        library_has_its_sinks(profile)?;
     }
     command::run(&mut cargo(folder, &["test", "--quiet", "--package", "looks-empty"]))
 }
 
-/// A crate made by `new-sink` outside the workspace builds and passes at once.
+/// Checks that a crate made by `new-sink` outside the workspace builds and passes its tests.
 fn new_sink_passes() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
@@ -44,7 +44,7 @@ fn new_sink_passes() -> Result<()> {
     command::run(&mut cargo(folder, &["clippy", "--quiet", "--all-targets", "--", "-D", "warnings"]))
 }
 
-/// The crates that the checks need, in a workspace of their own.
+/// Writes the crates that the checks need, in a workspace of their own.
 fn generate(folder: &Path) -> Result<()> {
     const FOREIGN: &str = include_str!("../templates/linkage/foreign.rs.txt");
     const NAMES: &str = include_str!("../templates/linkage/names.rs.txt");
@@ -83,36 +83,42 @@ fn generate(folder: &Path) -> Result<()> {
     new_sink::write(folder, "looks-empty/src/lib.rs", "//! Nothing.\n")
 }
 
-/// A program that names the crate has its sink.
-fn is_found(folder: &Path, profile: &str) -> Result<()> {
+/// Checks that a program that links the crate has its sink.
+fn linked_sink_is_found(folder: &Path, profile: &str) -> Result<()> {
     let printed = command::output(&mut program(folder, "linked", profile))?;
-    ensure!(printed.trim() == "console,foreign", "{profile}: the program has only {printed}");
+    ensure!(
+        printed.trim() == "console,foreign",
+        "{profile}: the program has the sinks {printed}; expected console,foreign"
+    );
     Ok(())
 }
 
-/// A program that only lists the crate in its Cargo.toml is told the line to write.
-fn is_missed_with_the_line_to_write(folder: &Path, profile: &str) -> Result<()> {
-    let said = refusal(&mut program(folder, "forgetful", profile))?;
+/// Checks the error of a program that lists the crate in its Cargo.toml and does not link it.
+fn missing_link_is_explained(folder: &Path, profile: &str) -> Result<()> {
+    let printed = failure(&mut program(folder, "forgetful", profile))?;
     let expected = "telemetry_provider::link_sinks!(that_crate);";
-    ensure!(said.contains(expected), "{profile}: the line to write is not in the error: {said}");
+    ensure!(printed.contains(expected), "{profile}: the error does not contain `{expected}`: {printed}");
     Ok(())
 }
 
-/// Two sinks of one name are refused.
-fn clashes(folder: &Path, profile: &str) -> Result<()> {
-    let said = refusal(&mut program(folder, "clash", profile))?;
-    ensure!(said.contains("two sinks are named `foreign`"), "{profile}: two sinks of one name: {said}");
+/// Checks that two sinks of one name are refused.
+fn duplicate_name_is_refused(folder: &Path, profile: &str) -> Result<()> {
+    let printed = failure(&mut program(folder, "clash", profile))?;
+    ensure!(
+        printed.contains("two sinks are named `foreign`"),
+        "{profile}: wrong error for two sinks of one name: {printed}"
+    );
     Ok(())
 }
 
-/// A library that another language loads has its sinks.
-fn is_in_the_library(profile: &str) -> Result<()> {
+/// Checks that a library loaded by another language has its sinks.
+fn library_has_its_sinks(profile: &str) -> Result<()> {
     let folder = if profile == "dev" { "debug" } else { profile };
     let file = format!("{}library{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
-    let library = target().join(folder).join(file);
+    let library = target_dir().join(folder).join(file);
     let script = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).sink_count())";
     let counted = command::output(Command::new("python3").args(["-c", script]).arg(library))?;
-    ensure!(counted.trim() == "2", "{profile}: the library has {} sinks instead of 2", counted.trim());
+    ensure!(counted.trim() == "2", "{profile}: the library has {} sinks; expected 2", counted.trim());
     Ok(())
 }
 
@@ -120,22 +126,18 @@ fn program(folder: &Path, package: &str, profile: &str) -> Command {
     cargo(folder, &["run", "--quiet", "--package", package, "--profile", profile])
 }
 
-/// What a program says that must fail.
-fn refusal(command: &mut Command) -> Result<String> {
-    let output = command.output().context("can't start cargo")?;
+/// Runs a program that must fail, and returns what it printed.
+fn failure(command: &mut Command) -> Result<String> {
+    let output = command.output().context("cannot start cargo")?;
     if output.status.success() {
-        bail!("a program that should have failed did not: {}", String::from_utf8_lossy(&output.stdout));
+        bail!("the program succeeded but should have failed: {}", String::from_utf8_lossy(&output.stdout));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
 }
 
-/// A cargo command in a folder outside the workspace, whose builds share the workspace's target folder.
+/// Returns a cargo command that runs in a folder outside the workspace and builds in the workspace's target folder.
 fn cargo(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = command::cargo(arguments);
-    command.current_dir(folder).env("CARGO_TARGET_DIR", target());
+    command.current_dir(folder).env("CARGO_TARGET_DIR", target_dir());
     command
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

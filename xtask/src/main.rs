@@ -5,13 +5,9 @@ mod api;
 mod bench;
 mod ci;
 mod command;
-mod examples;
 mod features;
-mod integration;
 mod linkage;
 mod new_sink;
-mod python;
-mod sizes;
 mod tidy;
 
 use std::path::PathBuf;
@@ -31,65 +27,65 @@ struct Arguments {
 enum Task {
     /// Run all tests: unit, integration and documentation
     Test,
-    /// Run everything CI runs, in its order, and print a summary
+    /// Run everything that CI runs and print a summary
     Ci {
-        /// Also what takes hours: long fault rounds, big benches, linkage in every profile
+        /// Also run what takes hours: long fault rounds, big benches, linkage in every profile
         #[arg(long)]
         full: bool,
     },
-    /// Formatting, clippy and rustdoc, all without warnings
+    /// Check formatting, clippy and rustdoc, without warnings
     Lint,
     /// Run the examples to their ends and check what they leave behind
     Examples,
     /// Build every combination of the provider's features and check which sinks each has
     Features {
-        /// Instead: what a small program with each of them weighs when optimised, as a table
+        /// Print a table instead: the size of a small optimised program with each combination
         #[arg(long)]
         sizes: bool,
-        /// Build each from nothing, and add the seconds that takes; some fifteen minutes on two cores
+        /// Build each from nothing and add its build time; about fifteen minutes on two cores
         #[arg(long, requires = "sizes")]
         cold: bool,
     },
-    /// Compare the public API with what is stored in api/
+    /// Compare the public API with the listing in api/
     Api {
-        /// Store it as it is now
+        /// Write the listing
         #[arg(long)]
         update: bool,
     },
-    /// Check the house rules: dependencies, file sizes, contract cases, names in ARCHITECTURE.md
+    /// Check the house rules: dependencies, circles, file lengths, contract cases, documents
     Tidy,
-    /// Begin a new sink: a crate that compiles and keeps the whole contract
+    /// Generate a new sink: a crate that compiles and keeps the whole contract
     NewSink {
-        /// Its name in the configuration, like `held-out`
+        /// Its name in the configuration, for example `held-out`
         name: String,
-        /// Its folder, inside or outside the workspace, new or empty; by default `sink-NAME` in the workspace
+        /// A new or empty folder, inside or outside the workspace [default: `sink-NAME` in the workspace]
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
     },
-    /// Check that sinks are linked and found: a new one, the example, and in every profile with `--full`
+    /// Check that linked sinks are found: a generated one, the example, and others in small programs
     Linkage {
-        /// Also release, fat LTO and a C library
+        /// Also build with release, fat LTO and as a C library
         #[arg(long)]
         full: bool,
     },
-    /// Run a bench, optimised, beside its peer or limit
+    /// Run an optimised bench beside its peer or limit
     Bench {
         /// Which one
         #[arg(value_enum)]
         bench: bench::Bench,
-        /// Beside another product where that takes an installation: `otlp-receive` beside Arize Phoenix
+        /// Also measure a product that must be installed: Arize Phoenix beside `otlp-receive`
         #[arg(long)]
         peer: bool,
-        /// Arguments of the bench itself, e.g. `--spans 1000000`
+        /// Arguments of the bench itself, for example `--spans 1000000`
         #[arg(last = true)]
         arguments: Vec<String>,
     },
     /// Drive a running server with real clients and peers
     Integration {
-        /// Just this part
-        #[arg(long, value_enum)]
-        only: Option<integration::Part>,
-        /// More rounds of the fault tests, longer outages
+        /// Run only this part: client, openapi, prometheus, sdk, sqlite, otel or deploy
+        #[arg(long, value_name = "PART")]
+        only: Option<String>,
+        /// Run more rounds of the fault tests and longer outages
         #[arg(long)]
         full: bool,
     },
@@ -101,15 +97,15 @@ fn main() -> ExitCode {
         Task::Test => ci::test(),
         Task::Ci { full } => ci::run(full),
         Task::Lint => ci::lint(),
-        Task::Examples => examples::run(),
-        Task::Features { sizes: true, cold } => sizes::run(cold),
+        Task::Examples => ci::examples(),
+        Task::Features { sizes: true, cold } => features::print_sizes(cold),
         Task::Features { .. } => features::run(),
         Task::Api { update } => api::run(update),
         Task::Tidy => tidy::run(),
         Task::NewSink { name, path } => new_sink::run(&name, path.as_deref()),
         Task::Linkage { full } => linkage::run(full),
         Task::Bench { bench, peer, arguments } => bench::run(bench, peer, &arguments),
-        Task::Integration { only, full } => integration::run(only, full),
+        Task::Integration { only, full } => ci::integration(only.as_deref(), full),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

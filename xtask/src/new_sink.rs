@@ -1,4 +1,4 @@
-//! `cargo xtask new-sink NAME [--path DIR]`: a new crate with a sink that keeps the whole contract.
+//! `cargo xtask new-sink NAME [--path DIR]` generates a crate with a sink that keeps the whole contract.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::command::{self, root};
 
-/// The files of the crate, apart from its manifest.
+/// The files of the crate without its manifest.
 const FILES: &[(&str, &str)] = &[
     ("README.md", include_str!("../templates/new-sink/README.md")),
     ("src/lib.rs", include_str!("../templates/new-sink/lib.rs.txt")),
@@ -18,10 +18,10 @@ const FILES: &[(&str, &str)] = &[
 const INSIDE: &str = include_str!("../templates/new-sink/inside.toml");
 const OUTSIDE: &str = include_str!("../templates/new-sink/outside.toml");
 
-/// Letters of a name at most.
-const LONGEST: usize = 48;
+/// The most characters of a name.
+const MOST_CHARACTERS: usize = 48;
 
-/// Words that mean something else where a sink's name stands.
+/// Words with another meaning in the places where a sink's name is written.
 const TAKEN: [&str; 12] = [
     "console",
     "sqlite",
@@ -34,12 +34,12 @@ const TAKEN: [&str; 12] = [
     "pipeline",
     "sqlite_db_path",
     "otel_exporter_otlp_endpoint",
-    // YAML's, also as a key.
+    // YAML reads it as a value, even as a key.
     "null",
 ];
 
-/// Generates the crate `sink-NAME`: inside the workspace as a member, or in an empty or new folder
-/// outside, with path dependencies on ours.
+/// Generates the crate `sink-NAME` in a new or empty folder. Inside the workspace it becomes a member. Outside it
+/// depends on our crates by path.
 pub(crate) fn run(name: &str, path: Option<&Path>) -> Result<()> {
     let names = Names::of(name)?;
     let folder = match path {
@@ -50,10 +50,10 @@ pub(crate) fn run(name: &str, path: Option<&Path>) -> Result<()> {
         None => Ok(true),
         Some(entry) => entry.map(|_| false),
     });
-    ensure!(!folder.is_file(), "{} is a file; --path names a folder", folder.display());
+    ensure!(!folder.is_file(), "{} is a file; --path must name a folder", folder.display());
     ensure!(is_empty?, "{} is not empty; choose another folder with --path", folder.display());
 
-    // Read before anything is written, so that an unexpected manifest leaves nothing half-made.
+    // Checked before anything is written, so that an error leaves nothing behind.
     let workspace = fs::read_to_string(root().join("Cargo.toml"))?;
     let member = folder.strip_prefix(absolute(root())?).ok();
     let member = member.filter(|member| !is_excluded(&workspace, member)).map(Path::to_path_buf);
@@ -71,24 +71,24 @@ pub(crate) fn run(name: &str, path: Option<&Path>) -> Result<()> {
     }
     match workspace {
         Some(workspace) => fs::write(root().join("Cargo.toml"), workspace)?,
-        // The versions that are known to work together, and no need to ask a registry for them.
+        // These versions work together, and cargo needs no registry to find them.
         None => drop(fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock"))?),
     }
-    // The folder decides on the style: ours inside, rustfmt's own outside.
+    // Inside the workspace our style applies, outside rustfmt's default.
     command::run(command::cargo(&["fmt", "--manifest-path"]).arg(folder.join("Cargo.toml")))?;
     println!("{} is ready in {}", names.package, folder.display());
     match member {
         Some(_) => println!("  cargo test -p {}", names.package),
         None => println!("  cd {} && cargo test", in_shell(&folder)),
     }
-    println!("docs/writing-a-sink.md tells how to go on");
+    println!("docs/writing-a-sink.md describes the next steps");
     Ok(())
 }
 
 /// The forms of the name.
 #[derive(Debug, PartialEq, Eq)]
 struct Names {
-    /// As chosen in YAML: `held-out`.
+    /// The name in YAML: `held-out`.
     sink: String,
     /// The package: `sink-held-out`.
     package: String,
@@ -99,6 +99,7 @@ struct Names {
 }
 
 impl Names {
+    /// Derives all forms from the name that the user typed.
     fn of(name: &str) -> Result<Self> {
         let sink = name.strip_prefix("sink-").unwrap_or(name);
         let word = |part: &str| {
@@ -106,13 +107,13 @@ impl Names {
         };
         let is_well_formed =
             sink.split(['-', '_']).all(word) && sink.starts_with(|c: char| c.is_ascii_lowercase());
-        if sink.len() > LONGEST {
-            bail!("a sink's name has {LONGEST} letters at most, this one {}", sink.len());
+        if sink.len() > MOST_CHARACTERS {
+            bail!("a sink's name has at most {MOST_CHARACTERS} characters; this one has {}", sink.len());
         }
         if !is_well_formed {
             bail!(
-                "`{name}` is no name for a sink; use small letters and digits, a letter first, \
-                 with single hyphens between words, as in `held-out`"
+                "invalid sink name `{name}`: use lower-case letters and digits, start with a letter, and put single \
+                 hyphens between words, for example `held-out`"
             );
         }
         ensure!(!TAKEN.contains(&sink), "the name `{sink}` is taken; choose another");
@@ -129,6 +130,7 @@ impl Names {
         })
     }
 
+    /// Replaces the placeholders of a template.
     fn fill(&self, template: &str) -> String {
         template
             .replace("__NAME__", &self.sink)
@@ -138,6 +140,7 @@ impl Names {
     }
 }
 
+/// Returns the manifest of a crate outside the workspace.
 fn outside_manifest(names: &Names) -> String {
     let path = |member: &str| toml_string(&root().join(member));
     names
@@ -147,52 +150,53 @@ fn outside_manifest(names: &Names) -> String {
         .replace("__TESTKIT__", &path("telemetry-testkit"))
 }
 
-/// A path as one word of a shell.
+/// Quotes a path for a shell if necessary.
 fn in_shell(path: &Path) -> String {
     let path = path.display().to_string();
     let is_plain = path.chars().all(|c| c.is_alphanumeric() || "/._-+@%:,".contains(c));
     if is_plain { path } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
-/// JSON's strings are strings in TOML too.
+/// Returns a path as a TOML string. JSON strings are valid in TOML.
 pub(crate) fn toml_string(path: &Path) -> String {
     serde_json::Value::from(path.display().to_string()).to_string()
 }
 
-/// Whether a folder of the workspace does not belong to it: then it is outside.
+/// Returns true if the workspace excludes a folder inside it.
 fn is_excluded(manifest: &str, member: &Path) -> bool {
     let list = manifest.lines().find_map(|line| line.strip_prefix("exclude = ["));
     let mut excluded = list.into_iter().flat_map(|list| list.split('"').skip(1).step_by(2));
     excluded.any(|folder| member.starts_with(folder))
 }
 
-/// The workspace's manifest with one more member, before the provider, where the sinks are.
+/// Adds a member to the workspace's manifest, before the provider, where the sinks are.
 fn with_member(manifest: &str, member: &Path) -> Result<String> {
     const BEFORE: &str = "    \"telemetry-provider\",\n";
     let member = member.display().to_string().replace('\\', "/");
     let line = format!("    \"{member}\",\n");
-    ensure!(!manifest.contains(&line), "the workspace has the member `{member}` already");
-    let at =
-        manifest.find(BEFORE).context("the workspace's Cargo.toml has no list of members as expected")?;
+    ensure!(!manifest.contains(&line), "the workspace already has the member `{member}`");
+    let at = manifest.find(BEFORE).context(
+        "the workspace's Cargo.toml does not contain the line `\"telemetry-provider\",` in its members",
+    )?;
     let (before, after) = manifest.split_at(at);
     Ok(format!("{before}{line}{after}"))
 }
 
-/// The real path of a folder that need not exist yet.
+/// Returns the real path of a folder that may not exist yet.
 fn absolute(path: &Path) -> Result<PathBuf> {
     let path = std::path::absolute(path)?;
     let exists = path.ancestors().find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
-    let (folder, real) = exists.with_context(|| format!("{} can't be reached", path.display()))?;
+    let (folder, real) = exists.with_context(|| format!("cannot resolve {}", path.display()))?;
     let rest = path.strip_prefix(folder)?;
     Ok(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
 }
 
-/// Writes a file and its folders.
+/// Writes a file and creates its folders.
 pub(crate) fn write(folder: &Path, file: &str, text: &str) -> Result<()> {
     let path = folder.join(file);
     let parent = path.parent().context("a file lies in a folder")?;
-    fs::create_dir_all(parent).with_context(|| format!("can't create {}", parent.display()))?;
-    fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_names_are_refused() {
+    fn invalid_names_are_refused() {
         for name in
             ["", "sink-", "Held", "a b", "-a", "a-", "a--b", "3d", "ü", "../x", "sqlite", "sinks", "null"]
         {

@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use telemetry_core::query::{Aggregation, MetricQuery, QueryType};
 use telemetry_core::{Event, Submission, Timestamp, Ttl, Value, attrs};
-use telemetry_pipeline::Pipeline;
+use telemetry_pipeline::Telemetry;
 use tokio::runtime::Runtime;
 
-use super::{AT_ONCE, BATCH, FIRST_TIME, acknowledged};
-use crate::table::line;
+use super::samples::{AT_ONCE, BATCH, FIRST_TIME, submit_all};
+use crate::figures::line;
 
-/// One point a second.
+/// Nanoseconds from one point to the next.
 const STEP: i64 = 1_000_000_000;
 const MODELS: [&str; 4] = ["a", "b", "c", "d"];
 const METRIC: &str = "llama_stack_tokens_total";
 
+/// Returns metric point `number`.
 fn point(number: usize) -> Submission {
     let labels = attrs! { "model_id" => Value::from(MODELS[number % MODELS.len()]) };
     let time = Timestamp::from_nanos(FIRST_TIME + i64::try_from(number).unwrap_or(0) * STEP);
@@ -23,16 +24,17 @@ fn point(number: usize) -> Submission {
     Submission::Event { event: event.with_attributes(labels).at(time), ttl: Ttl::default() }
 }
 
-/// Stores `points` measurements of four series and asks for them.
-pub(super) fn run(pipeline: &Pipeline, runtime: &Runtime, points: usize) -> Result<()> {
+/// Stores `points` metric points of four series and queries them.
+pub(super) fn run(telemetry: &Telemetry, runtime: &Runtime, points: usize) -> Result<()> {
     let mut took = Duration::ZERO;
     for from in (0..points).step_by(AT_ONCE) {
         let to = points.min(from + AT_ONCE);
-        let batches = (from..to).step_by(BATCH).map(|from| (from..to.min(from + BATCH)).map(point).collect());
-        took += acknowledged(pipeline, batches.collect())?;
+        let requests: Vec<_> =
+            (from..to).step_by(BATCH).map(|from| (from..to.min(from + BATCH)).map(point).collect()).collect();
+        took += submit_all(telemetry, requests)?;
     }
     println!("\n{points} measurements, stored at {:.0}/s; medians", points as f64 / took.as_secs_f64());
-    let store = pipeline.telemetry().store().context("sqlite is a store")?;
+    let store = telemetry.store().context("sqlite is a store")?;
     let ask = |what: &str, seconds: usize, aggregation, promise: f64| -> Result<()> {
         let query = MetricQuery {
             metric: METRIC.into(),

@@ -8,13 +8,13 @@ use futures_util::TryStreamExt as _;
 use telemetry_core::query::{Filter, FilterOp, LogQuery, TraceQuery, TreeQuery};
 use telemetry_core::{SpanId, Timestamp, TraceId, TraceStore, Value};
 
-use super::{FIRST_TIME, LARGE, TRACE, root, sample};
-use crate::table::line;
+use super::samples::{FIRST_TIME, LARGE, TRACE, root, sample};
+use crate::figures::line;
 
-/// Logs in the window that is asked for, one per millisecond.
+/// Logs in the queried window, one per millisecond.
 const WINDOW: usize = 1_000;
 
-/// A question's times at every size of the store.
+/// The time of each query at every size of the store.
 #[derive(Default)]
 pub(super) struct Curve(Vec<(&'static str, Vec<f64>)>);
 
@@ -26,7 +26,7 @@ impl Curve {
         }
     }
 
-    /// A line per question, a column per size.
+    /// Prints a line per query and a column per size.
     pub(super) fn print(&self, sizes: &[usize]) {
         let cells =
             |cells: Vec<String>| cells.iter().map(|cell| format!("{cell:>12}")).collect::<Vec<_>>().concat();
@@ -37,13 +37,13 @@ impl Curve {
     }
 }
 
-/// What a question must take at this size, and whose figure stands beside it.
+/// The promise for a query at this size, and the figure of another product.
 struct Anchor {
     promise: f64,
     others: &'static str,
 }
 
-/// The median of some tries, in milliseconds; printed beside its promise and kept for the curve.
+/// Runs a query several times. Prints the median in milliseconds beside its promise and adds it to the curve.
 async fn timed<T>(
     curve: &mut Curve,
     question: &'static str,
@@ -64,6 +64,7 @@ async fn timed<T>(
     Ok(())
 }
 
+/// Returns how many traces match.
 async fn traces(store: &dyn TraceStore, filters: Vec<Filter>) -> Result<usize> {
     let query = TraceQuery { filters, ..TraceQuery::default() };
     let pages: Vec<_> = store.query_traces(query).try_collect().await?;
@@ -74,7 +75,7 @@ fn filter(key: &str, op: FilterOp, value: impl Into<Value>) -> Vec<Filter> {
     vec![Filter { key: key.into(), op, value: value.into() }]
 }
 
-/// Asks a store of `spans` spans; the promises are those for 1M, or where `spans` is larger for 10M.
+/// Queries a store of `spans` spans. The promises are for 1M spans, or for 10M if there are more.
 pub(super) async fn ask(store: &dyn TraceStore, file: &Path, spans: usize, curve: &mut Curve) -> Result<()> {
     println!("\nat {spans} spans, medians; the reference's figures are its own, at 1M spans");
     let by = |promise, others| Anchor { promise, others };
@@ -153,7 +154,7 @@ pub(super) async fn ask(store: &dyn TraceStore, file: &Path, spans: usize, curve
     timed(curve, "spans of a trace, plain SQL", by(50.0, ""), sql).await
 }
 
-/// Bytes of the file, with what lies in its log.
+/// Returns the bytes of the database, with its write-ahead log.
 pub(super) fn file_size(file: &Path) -> Result<f64> {
     let db = rusqlite::Connection::open_with_flags(file, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let pages: i64 =

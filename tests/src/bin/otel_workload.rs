@@ -1,17 +1,18 @@
-//! Logs a known workload into the three OTLP sinks, and prints what it logged, for a test to compare with
-//! what real receivers say they got.
+//! Logs a known workload to the three OTLP sinks and prints what it logged. A test compares that with what real
+//! receivers have.
 //!
 //! ```text
 //! otel_workload endpoint=http://127.0.0.1:4318 traces=10 [first=0] [pause=5] [spool=DIR] [quiet=true] [pace=false] \
 //!     [flush=30] [shutdown=10] [sink.key=value …]
 //! ```
 //!
-//! Traces are numbered from `first`. `pause=N` stops before trace N until a line comes on stdin. `sink.key=value` is
-//! an option of all three sinks. `quiet` leaves out what follows about single spans and logs; `pace=false` logs on when
-//! the spool has no room.
-//! On stdout come JSON objects, a line each: `{"span": …}` for every span, `{"log": …}` for every log,
-//! `{"pause": N, "metrics": …, "ledger": …}`, `{"metrics": …}` with the sums to expect, `{"flush": …}`, `{"ledger": …}`
-//! before and `{"shutdown": …}` after the shutdown.
+//! Traces are numbered from `first`. `pause=N` stops before trace N until a line arrives on stdin. `sink.key=value`
+//! sets an option of all three sinks. `quiet` prints no single spans and logs. `pace=false` keeps logging while the
+//! spool is full.
+//!
+//! Prints JSON objects, one a line: `{"span": …}` for every span, `{"log": …}` for every log,
+//! `{"pause": N, "metrics": …, "ledger": …}`, `{"metrics": …}` with the expected sums, `{"flush": …}`,
+//! `{"ledger": …}` before the shutdown and `{"shutdown": …}` after it.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -29,7 +30,7 @@ const MODELS: [&str; 2] = ["llama-3.2-1b", "llama-3.2-3b"];
 const SEVERITIES: [Severity; 6] =
     [Severity::Verbose, Severity::Debug, Severity::Info, Severity::Warn, Severity::Error, Severity::Critical];
 
-/// Events that a trace is logged as.
+/// Events per trace.
 const EVENTS: u64 = 10;
 
 fn main() -> anyhow::Result<()> {
@@ -42,29 +43,28 @@ fn main() -> anyhow::Result<()> {
     let has_spool = arguments.pace && arguments.options.iter().any(|(name, _)| name == "spool_path");
     for number in arguments.first..arguments.first + arguments.traces {
         if arguments.pause == Some(number) {
-            say(&json!({ "pause": number, "metrics": sums.0, "ledger": telemetry.ledger() }))?;
+            print_line(&json!({ "pause": number, "metrics": sums.0, "ledger": telemetry.ledger() }))?;
             std::io::stdin().read_line(&mut String::new())?;
         }
-        let told = log_trace(&telemetry, number, &mut sums)?;
+        let logged = log_trace(&telemetry, number, &mut sums)?;
         if !arguments.quiet {
-            told.iter().try_for_each(say)?;
+            logged.iter().try_for_each(print_line)?;
         }
         keep_pace(&telemetry, u64::from(number - arguments.first + 1) * EVENTS, has_spool);
     }
-    say(&json!({ "metrics": sums.0 }))?;
+    print_line(&json!({ "metrics": sums.0 }))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let flushed = runtime.block_on(telemetry.flush(arguments.flush));
-    say(&json!({ "flush": format!("{flushed:?}") }))?;
-    say(&json!({ "ledger": telemetry.ledger() }))?;
+    print_line(&json!({ "flush": format!("{flushed:?}") }))?;
+    print_line(&json!({ "ledger": telemetry.ledger() }))?;
     let report = pipeline.shutdown(arguments.shutdown);
-    say(&json!({ "shutdown": format!("{report:?}"), "ledger": telemetry.ledger() }))
+    print_line(&json!({ "shutdown": format!("{report:?}"), "ledger": telemetry.ledger() }))
 }
 
-/// Signals that may wait in a sink's memory while a spool has room for them: fewer than fit.
+/// The most signals that may wait in a sink's memory: fewer than fit.
 const IN_MEMORY: u64 = 6_000;
 
-/// Waits until the assembler has taken what was logged, and the spool what memory can't hold: the workload is to
-/// be delivered, not dropped.
+/// Waits until the assembler has received what was logged and memory has room again, so that nothing is dropped.
 fn keep_pace(telemetry: &Telemetry, logged: u64, has_spool: bool) {
     loop {
         let ledger = telemetry.ledger();
@@ -122,7 +122,7 @@ impl Arguments {
         Ok(read)
     }
 
-    /// The options that are among a sink's keys; the last of a name wins.
+    /// Returns a context with the options that a sink has keys for. The last one of a name wins.
     fn context(&self, keys: &[Key]) -> SinkContext {
         let entries = keys.iter().filter_map(|key| {
             let (name, text) = self.options.iter().rev().find(|(name, _)| name == key.name)?;
@@ -142,7 +142,7 @@ impl Arguments {
     }
 }
 
-/// What the metrics add up to: exported name → labels → value, the latest for gauges.
+/// Expected metric values: exported name → labels → sum, or the last value for gauges.
 #[derive(Default)]
 struct Sums(BTreeMap<String, BTreeMap<String, f64>>);
 
@@ -156,7 +156,7 @@ impl Sums {
     }
 }
 
-/// A root, a child with a log inside, and the metrics of one request; what is to be told of them.
+/// Logs a root span, a child with a log, and the metric points of one request. Returns what to print about them.
 fn log_trace(telemetry: &Telemetry, number: u32, sums: &mut Sums) -> anyhow::Result<[Json; 3]> {
     let trace_id = TraceId::from_u128((u128::from(rand_like(number)) << 64) | u128::from(number + 1))
         .context("not zero")?;
@@ -201,7 +201,7 @@ fn log_trace(telemetry: &Telemetry, number: u32, sums: &mut Sums) -> anyhow::Res
         "name": "unstructured_log", "nanos": at(2_002).as_nanos(),
         "attributes": { "message": message, "severity": severity.as_str(), "step": number },
     });
-    let told =
+    let described =
         |key: SpanKey, parent: Option<SpanId>, name: &str, times: [u64; 2], attributes: &Attributes| {
             json!({ "span": {
             "trace_id": key.trace_id.to_string(), "span_id": key.span_id.to_string(),
@@ -212,8 +212,8 @@ fn log_trace(telemetry: &Telemetry, number: u32, sums: &mut Sums) -> anyhow::Res
         } })
         };
     Ok([
-        told(root, None, "chat", [0, 4_004], &about_root),
-        told(child, Some(root.span_id), "inference", [1_001, 3_003], &about_child),
+        described(root, None, "chat", [0, 4_004], &about_root),
+        described(child, Some(root.span_id), "inference", [1_001, 3_003], &about_child),
         json!({ "log": {
             "trace_id": trace_id.to_string(), "span_id": child.span_id.to_string(), "message": message,
             "severity": severity.as_str(), "nanos": at(2_002).as_nanos(), "attributes": about_log,
@@ -238,12 +238,12 @@ fn log_metrics(telemetry: &Telemetry, number: u32, model: &'static str, failed: 
     *sums.slot("llama_stack_request_duration_seconds", &of_api) = duration;
 }
 
-/// Different in every bit, the same in every run.
+/// Returns a number that looks random and is the same in every run.
 fn rand_like(number: u32) -> u64 {
     (u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-fn say(line: &Json) -> anyhow::Result<()> {
+fn print_line(line: &Json) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)

@@ -1,35 +1,41 @@
-//! The house rules that no compiler checks. Every rule runs; all findings are reported together.
+//! The house rules that no compiler checks. Every rule runs, and all findings are reported together.
 
-mod contract;
+mod cycles;
 mod dependencies;
 mod documents;
+mod glossary;
+mod imports;
+mod modules;
 mod sources;
 
 use anyhow::{Result, bail};
 
-/// A rule: its name, and what it finds wrong.
+/// A rule: its name, and the function that returns what breaks it.
 type Rule = (&'static str, fn() -> Result<Vec<String>>);
 
 const RULES: &[Rule] = &[
     ("dependencies point one way", dependencies::direction),
     ("telemetry-core starts no thread and opens nothing", dependencies::core_is_pure),
-    ("every contract clause has a case", contract::clauses_have_cases),
-    ("a file is one idea", sources::sizes),
-    ("nothing is left open or silenced without a reason", sources::marks),
-    ("what ARCHITECTURE.md names exists", documents::architecture),
+    ("no circles between the files of a crate", cycles::check),
+    ("every contract clause has a case", documents::contract_clauses),
+    ("a file is one idea", sources::lengths),
+    ("no unfinished or silenced code", sources::marks),
+    ("paths and types in ARCHITECTURE.md exist", documents::architecture),
+    ("the glossary matches the code", glossary::matches_the_code),
     ("one oldest Rust, stated everywhere", documents::oldest_rust),
-    ("links between documents lead somewhere", documents::links),
+    ("links between documents lead to files", documents::links),
 ];
 
+/// Checks all rules and prints what breaks them.
 pub(crate) fn run() -> Result<()> {
-    let mut findings = 0;
+    let mut count = 0;
     for (rule, check) in RULES {
-        let found = check()?;
-        eprintln!("{} {rule}", if found.is_empty() { "ok  " } else { "FAIL" });
-        for finding in &found {
-            eprintln!("       {finding}");
+        let findings = check()?;
+        eprintln!("{} {rule}", if findings.is_empty() { "ok  " } else { "FAIL" });
+        for finding in &findings {
+            eprintln!("       {}", finding.replace('\n', "\n       "));
         }
-        findings += found.len();
+        count += findings.len();
     }
-    if findings == 0 { Ok(()) } else { bail!("{findings} findings") }
+    if count == 0 { Ok(()) } else { bail!("{count} findings") }
 }

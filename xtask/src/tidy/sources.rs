@@ -1,20 +1,28 @@
-//! Source files: their size, and what must not stay in them.
+//! Checks of source files: their length, and words that must not stay in them.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use regex::Regex;
 
 use crate::command::{output, root};
 
-/// Past this many lines a file holds a second idea, or says here why not.
-const LONGEST: usize = 450;
+/// A longer file probably holds two ideas.
+const MOST_LINES: usize = 450;
 
-/// Longer files, and why.
-const LONG: &[(&str, &str)] = &[];
+/// Words of unfinished work, of silenced checks, and of one machine.
+const MARKS: &[(&str, &str)] = &[
+    (r"\btodo!\(|\bunimplemented!\(", "unfinished code"),
+    (r"\bTODO\b|\bFIXME\b|\bXXX\b", "a mark without an owner"),
+    (r"#!?\[allow\(", "a lint silenced without a reason: use #[expect(lint, reason = …)]"),
+    (r"#\[ignore\]", "a test ignored without a reason"),
+    (r"\|\| true\b|continue-on-error", "a failure ignored"),
+    (r"/(root|work)/", "a path of one machine"),
+];
 
-/// The Rust files below a folder of the workspace, with their text.
-pub(crate) fn rust_files(folder: &str) -> Result<Vec<(PathBuf, String)>> {
+/// Returns the Rust files below a folder of the workspace, with their text.
+pub(super) fn rust_files(folder: &str) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -31,62 +39,40 @@ pub(crate) fn rust_files(folder: &str) -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-/// The files git knows, relative to the root.
-fn tracked() -> Result<Vec<String>> {
-    let listing = output(std::process::Command::new("git").current_dir(root()).arg("ls-files"))?;
+/// Returns the files in git that match one of the patterns, relative to the root.
+pub(super) fn tracked(patterns: &[&str]) -> Result<Vec<String>> {
+    let listing = output(Command::new("git").current_dir(root()).arg("ls-files").args(patterns))?;
     Ok(listing.lines().map(str::to_owned).collect())
 }
 
-pub(crate) fn sizes() -> Result<Vec<String>> {
+/// Checks that no Rust file is too long.
+pub(super) fn lengths() -> Result<Vec<String>> {
     let mut findings = Vec::new();
-    for file in tracked()?.iter().filter(|file| has_extension(file, "rs")) {
-        let Ok(text) = std::fs::read_to_string(root().join(file)) else { continue };
+    for file in tracked(&["*.rs"])? {
+        let Ok(text) = std::fs::read_to_string(root().join(&file)) else { continue };
         let lines = text.lines().count();
-        let excused = LONG.iter().any(|(path, _)| path == file);
-        if lines > LONGEST && !excused {
-            findings.push(format!("{file}: {lines} lines"));
-        }
-        if lines <= LONGEST && excused {
-            findings.push(format!("{file}: {lines} lines, needs no exception any more"));
+        if lines > MOST_LINES {
+            findings.push(format!("{file} has {lines} lines; split it below {MOST_LINES}"));
         }
     }
     Ok(findings)
 }
 
-/// Words that mark unfinished or silenced work, and words that belong to one machine.
-const MARKS: &[(&str, &str)] = &[
-    (r"\btodo!\(|\bunimplemented!\(", "unfinished code"),
-    (r"\bTODO\b|\bFIXME\b|\bXXX\b", "a mark without an owner"),
-    (r"#!?\[allow\(", "a lint silenced without a reason: use #[expect(lint, reason = …)]"),
-    (r"#\[ignore\]", "a test ignored without a reason"),
-    (r"\|\| true\b|continue-on-error", "a failure ignored"),
-    (r"/(root|work)/", "a path of one machine"),
-];
-
-pub(crate) fn marks() -> Result<Vec<String>> {
+/// Checks that no file contains one of [`MARKS`].
+pub(super) fn marks() -> Result<Vec<String>> {
     let marks: Vec<(Regex, &str)> =
         MARKS.iter().map(|(pattern, why)| Ok((Regex::new(pattern)?, *why))).collect::<Result<_>>()?;
     let mut findings = Vec::new();
-    for file in tracked()? {
-        // This file holds the words themselves.
-        let is_text = ["rs", "toml", "md", "yaml", "yml", "py", "js", "sh"]
-            .iter()
-            .any(|kind| has_extension(&file, kind));
-        if !is_text || file == "xtask/src/tidy/sources.rs" {
+    for file in tracked(&["*.rs", "*.toml", "*.md", "*.yaml", "*.yml", "*.py", "*.js", "*.mjs", "*.sh"])? {
+        // This file contains the words itself.
+        if Path::new(&file) == Path::new("xtask/src/tidy/sources.rs") {
             continue;
         }
         let Ok(text) = std::fs::read_to_string(root().join(&file)) else { continue };
         for (number, line) in text.lines().enumerate() {
-            for (pattern, why) in &marks {
-                if pattern.is_match(line) {
-                    findings.push(format!("{file}:{}: {why}", number + 1));
-                }
-            }
+            let found = marks.iter().filter(|(pattern, _)| pattern.is_match(line));
+            findings.extend(found.map(|(_, why)| format!("{file}:{}: {why}", number + 1)));
         }
     }
     Ok(findings)
-}
-
-fn has_extension(file: &str, extension: &str) -> bool {
-    Path::new(file).extension().is_some_and(|found| found == extension)
 }
