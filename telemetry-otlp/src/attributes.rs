@@ -1,5 +1,6 @@
 //! Conversion of OTLP's attributes and values.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -8,21 +9,66 @@ use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use serde_json::Value as Json;
-use telemetry_core::{Attribute, Attributes, Text, Value};
+use telemetry_core::{Attribute, Attributes, RetainedBytes as _, Text, Value};
 
 /// The service of a sender without a `service.name` (OpenTelemetry's semantic conventions).
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// The resource and scope that the records of a group share.
+/// Memory that the copies of shared attributes in one request may still take.
+///
+/// Each record has a copy of the attributes of its resource and scope, and each bucket of a histogram has one of
+/// the attributes of its data point. Without a limit a small request could make gigabytes of copies.
 #[derive(Debug)]
-pub(crate) struct Sender {
-    pub(crate) service_name: Arc<str>,
-    /// The attributes of the scope, then those of the resource.
-    attributes: Vec<Attribute>,
+pub(crate) struct CopyBudget(Cell<usize>);
+
+impl CopyBudget {
+    pub(crate) const fn new(bytes: usize) -> Self {
+        Self(Cell::new(bytes))
+    }
+
+    /// Subtracts the memory of copies. Fails if there is not enough left.
+    pub(crate) fn take(&self, bytes: usize) -> Result<(), String> {
+        let left =
+            self.0.get().checked_sub(bytes).ok_or(
+                "the copies of shared attributes take too much memory; send fewer records per request",
+            )?;
+        self.0.set(left);
+        Ok(())
+    }
 }
 
-impl Sender {
-    pub(crate) fn new(resource: Option<Resource>, scope: Option<InstrumentationScope>) -> Self {
+/// The attributes of a resource, which its scopes and records share.
+#[derive(Debug)]
+pub(crate) struct ResourceAttributes {
+    service_name: Arc<str>,
+    attributes: Attributes,
+}
+
+impl ResourceAttributes {
+    pub(crate) fn new(resource: Option<Resource>) -> Self {
+        let attributes: Attributes = named(resource.map(|resource| resource.attributes).unwrap_or_default());
+        let service = attributes.iter().find(|(key, _)| key == "service.name");
+        let service = service.and_then(|(_, value)| value.as_str()).filter(|name| !name.is_empty());
+        Self { service_name: service.unwrap_or(UNKNOWN_SERVICE).into(), attributes }
+    }
+}
+
+/// The resource and scope that the records of a group share.
+#[derive(Debug)]
+pub(crate) struct Sender<'a> {
+    resource: &'a ResourceAttributes,
+    scope: Attributes,
+    /// Memory of one copy of the attributes of the resource and the scope.
+    copy_bytes: usize,
+    budget: &'a CopyBudget,
+}
+
+impl<'a> Sender<'a> {
+    pub(crate) fn new(
+        resource: &'a ResourceAttributes,
+        scope: Option<InstrumentationScope>,
+        budget: &'a CopyBudget,
+    ) -> Self {
         let scope = scope.unwrap_or_default();
         let mut attributes = Vec::new();
         for (name, text) in [("otel.scope.name", scope.name), ("otel.scope.version", scope.version)] {
@@ -30,35 +76,53 @@ impl Sender {
                 attributes.push((Text::Borrowed(name), Value::from(text)));
             }
         }
-        let named = scope.attributes.into_iter().filter(|pair| !pair.key.is_empty());
-        attributes.extend(named.map(|pair| (format!("otel.scope.{}", pair.key).into(), value(pair.value))));
-        let resource = resource.map(|resource| resource.attributes).unwrap_or_default();
-        let named = resource.into_iter().filter(|pair| !pair.key.is_empty());
-        attributes.extend(named.map(|pair| (pair.key.into(), value(pair.value))));
-        let service = attributes.iter().find(|(key, _)| key == "service.name");
-        let service = service.and_then(|(_, value)| value.as_str()).filter(|name| !name.is_empty());
-        Self { service_name: service.unwrap_or(UNKNOWN_SERVICE).into(), attributes }
+        let own = scope.attributes.into_iter().filter(|pair| !pair.key.is_empty());
+        attributes.extend(own.map(|pair| (format!("otel.scope.{}", pair.key).into(), value(pair.value))));
+        let scope = Attributes::from(attributes);
+        let copy_bytes = resource.attributes.retained_bytes() + scope.retained_bytes();
+        Self { resource, scope, copy_bytes, budget }
+    }
+
+    /// Returns the name of the service.
+    pub(crate) fn service_name(&self) -> &Arc<str> {
+        &self.resource.service_name
     }
 
     /// Joins a record's own attributes, `more`, and those of its scope and its resource. For a repeated key
     /// the first value counts, which is the one nearest to the record. Also returns how many of `own` had
-    /// no key.
-    pub(crate) fn attributes(&self, own: Vec<KeyValue>, more: Vec<Attribute>) -> (Attributes, u32) {
+    /// no key. Fails if the copies of shared attributes take too much memory.
+    pub(crate) fn attributes(
+        &self,
+        own: Vec<KeyValue>,
+        more: Vec<Attribute>,
+    ) -> Result<(Attributes, u32), String> {
+        self.budget.take(self.copy_bytes)?;
         let count = own.len();
         let own = own.into_iter().filter(|pair| !pair.key.is_empty());
-        let mut all: Vec<Attribute> = Vec::with_capacity(count + more.len() + self.attributes.len());
+        let shared = self.scope.len() + self.resource.attributes.len();
+        let mut all: Vec<Attribute> = Vec::with_capacity(count + more.len() + shared);
         all.extend(own.map(|pair| (Text::from(pair.key), value(pair.value))));
         let unnamed = u32::try_from(count - all.len()).unwrap_or(u32::MAX);
         all.extend(more);
-        all.extend(self.attributes.iter().cloned());
-        (without_duplicates(all), unnamed)
+        all.extend(self.scope.iter().chain(&self.resource.attributes).cloned());
+        Ok((without_duplicates(all), unnamed))
     }
+
+    /// Reserves memory for `copies` of the attributes of a series.
+    pub(crate) fn reserve_copies(&self, attributes: &Attributes, copies: usize) -> Result<(), String> {
+        self.budget.take(attributes.retained_bytes().saturating_mul(copies))
+    }
+}
+
+/// Converts the attributes that have a key.
+fn named<C: FromIterator<Attribute>>(attributes: Vec<KeyValue>) -> C {
+    let named = attributes.into_iter().filter(|pair| !pair.key.is_empty());
+    named.map(|pair| (Text::from(pair.key), value(pair.value))).collect()
 }
 
 /// Converts the attributes of a part of a record: an event or a link.
 pub(crate) fn attributes(own: Vec<KeyValue>) -> Attributes {
-    let named = own.into_iter().filter(|pair| !pair.key.is_empty());
-    without_duplicates(named.map(|pair| (Text::from(pair.key), value(pair.value))).collect())
+    without_duplicates(named(own))
 }
 
 /// Up to this many attributes are compared with each other. More are hashed.
@@ -176,14 +240,15 @@ mod tests {
             ..Resource::default()
         };
         let scope = InstrumentationScope { name: "lib".into(), ..InstrumentationScope::default() };
-        let sender = Sender::new(Some(resource), Some(scope));
-        assert_eq!(sender.service_name.as_ref(), "chat");
+        let (resource, budget) = (ResourceAttributes::new(Some(resource)), CopyBudget::new(1_000));
+        let sender = Sender::new(&resource, Some(scope), &budget);
+        assert_eq!(sender.service_name().as_ref(), "chat");
         let own = vec![
             pair("host.name", text_of("mine")),
-            pair("", text_of("lost")),
+            pair("", text_of("no key")),
             pair("host.name", text_of("2")),
         ];
-        let (attributes, unnamed) = sender.attributes(own, Vec::new());
+        let (attributes, unnamed) = sender.attributes(own, Vec::new()).unwrap();
         let expected = telemetry_core::attrs! {
             "host.name" => "mine", "otel.scope.name" => "lib", "service.name" => "chat",
         };

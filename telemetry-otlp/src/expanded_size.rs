@@ -18,14 +18,19 @@ use crate::request::{DecodeError, Encoding, OtlpSignal};
 /// six times their size.
 const FACTOR: usize = 8;
 
-/// Checks that a request takes no more memory than the largest allowed body may, eight times `max_body_bytes`.
+/// Returns the memory that a decoded request may take.
+pub(crate) const fn max_memory(max_body_bytes: usize) -> usize {
+    max_body_bytes.saturating_mul(FACTOR)
+}
+
+/// Checks that a decoded request takes no more than [`max_memory`].
 pub(crate) fn check(
     signal: OtlpSignal,
     encoding: Encoding,
     body: &[u8],
     max_body_bytes: usize,
 ) -> Result<(), DecodeError> {
-    let max_memory = max_body_bytes.saturating_mul(FACTOR);
+    let max_memory = max_memory(max_body_bytes);
     let fits = match encoding {
         Encoding::Protobuf => {
             let shape = match signal {

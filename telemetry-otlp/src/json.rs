@@ -16,7 +16,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::Status
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-use crate::records::{Group, Rejections};
+use crate::records::{Rejections, ResourceRecords, ScopeRecords};
 use crate::request::{DecodeError, OtlpSignal};
 
 /// The field names of a request's three levels.
@@ -40,25 +40,34 @@ impl Levels {
     }
 }
 
-pub(crate) fn spans(body: &[u8], rejections: &mut Rejections) -> Result<Vec<Group<Span>>, DecodeError> {
-    groups(body, OtlpSignal::Traces, rejections, |span, rejections| record("span", span, rejections))
+pub(crate) fn spans(
+    body: &[u8],
+    rejections: &mut Rejections,
+) -> Result<Vec<ResourceRecords<Span>>, DecodeError> {
+    resources(body, OtlpSignal::Traces, rejections, |span, rejections| record("span", span, rejections))
 }
 
-pub(crate) fn logs(body: &[u8], rejections: &mut Rejections) -> Result<Vec<Group<LogRecord>>, DecodeError> {
-    groups(body, OtlpSignal::Logs, rejections, |log, rejections| record("log record", log, rejections))
+pub(crate) fn logs(
+    body: &[u8],
+    rejections: &mut Rejections,
+) -> Result<Vec<ResourceRecords<LogRecord>>, DecodeError> {
+    resources(body, OtlpSignal::Logs, rejections, |log, rejections| record("log record", log, rejections))
 }
 
-pub(crate) fn metrics(body: &[u8], rejections: &mut Rejections) -> Result<Vec<Group<Metric>>, DecodeError> {
-    groups(body, OtlpSignal::Metrics, rejections, metric)
+pub(crate) fn metrics(
+    body: &[u8],
+    rejections: &mut Rejections,
+) -> Result<Vec<ResourceRecords<Metric>>, DecodeError> {
+    resources(body, OtlpSignal::Metrics, rejections, metric)
 }
 
 /// Walks down to the records and parses each with `record`.
-fn groups<R>(
+fn resources<R>(
     body: &[u8],
     signal: OtlpSignal,
     rejections: &mut Rejections,
     record: impl Fn(Json, &mut Rejections) -> Option<R>,
-) -> Result<Vec<Group<R>>, DecodeError> {
+) -> Result<Vec<ResourceRecords<R>>, DecodeError> {
     let mut request: Json = serde_json::from_slice(body)
         .map_err(|error| DecodeError::Malformed(format!("the body is not JSON: {error}")))?;
     normalize(&mut request);
@@ -75,24 +84,27 @@ fn groups<R>(
             }
         }
     }
-    let mut groups = Vec::new();
+    let mut resources = Vec::new();
     for mut resource in objects(&mut request, levels.resources)? {
-        let scopes = objects(&mut resource, levels.scopes)?;
-        let of_resource = part::<Resource>(&mut resource, "resource");
-        for mut scope in scopes {
+        let mut scopes = Vec::new();
+        let of_scopes = objects(&mut resource, levels.scopes)?;
+        let resource = part::<Resource>(&mut resource, "resource");
+        for mut scope in of_scopes {
             let records = list(&mut scope, levels.records)?;
-            let of_scope = part::<InstrumentationScope>(&mut scope, "scope");
-            match (&of_resource, of_scope) {
-                (Ok(resource), Ok(scope)) => {
+            match (&resource, part::<InstrumentationScope>(&mut scope, "scope")) {
+                (Ok(_), Ok(scope)) => {
                     let records = records.into_iter().filter_map(|item| record(item, rejections)).collect();
-                    groups.push(Group { resource: resource.clone(), scope, records });
+                    scopes.push(ScopeRecords { scope, records });
                 }
                 (Err(error), _) => rejections.add_many(records.len() as u64, format!("resource: {error}")),
                 (_, Err(error)) => rejections.add_many(records.len() as u64, format!("scope: {error}")),
             }
         }
+        if let Ok(resource) = resource {
+            resources.push(ResourceRecords { resource, scopes });
+        }
     }
-    Ok(groups)
+    Ok(resources)
 }
 
 /// Removes a list from an object. An absent one is empty.

@@ -18,7 +18,7 @@
 //!
 //! let body = br#"{"resourceLogs": [{"scopeLogs": [{"logRecords": [
 //!     {"body": {"stringValue": "model loaded"}},
-//!     {"body": {"stringValue": "lost"}, "spanId": "eee19b7ec3c1b174"}
+//!     {"body": {"stringValue": "no trace"}, "spanId": "eee19b7ec3c1b174"}
 //! ]}]}]}"#;
 //! let now = Timestamp::from_nanos(1_700_000_000_000_000_000);
 //! let decoded = decode(OtlpSignal::Logs, Encoding::Json, body, 16 << 20, now)?;

@@ -7,32 +7,33 @@ use telemetry_core::{
     Attribute, EventContext, LogBody, LogRecord, Severity, SpanKey, Submission, Text, Timestamp, Ttl, Value,
 };
 
-use crate::attributes::{self, Sender};
-use crate::records::{Group, Rejections, convert_each, span_id, time, trace_id};
+use crate::attributes::{self, CopyBudget, Sender};
+use crate::records::{Rejections, ResourceRecords, convert_each, span_id, time, trace_id};
 
 /// Converts the log records of a request that arrived at `now`.
 pub(crate) fn convert(
-    groups: Vec<Group<Received>>,
+    resources: Vec<ResourceRecords<Received>>,
     now: Timestamp,
+    budget: &CopyBudget,
     rejections: &mut Rejections,
 ) -> Vec<Submission> {
-    convert_each(groups, rejections, |record, sender| {
+    convert_each(resources, budget, rejections, |record, sender| {
         log(record, sender, now).map(|log| Submission::Log(Box::new(log)))
     })
 }
 
 /// Converts one log record.
-fn log(record: Received, sender: &Sender, now: Timestamp) -> Result<LogRecord, String> {
+fn log(record: Received, sender: &Sender<'_>, now: Timestamp) -> Result<LogRecord, String> {
     let logged = time("time_unix_nano", record.time_unix_nano)?;
     let observed = time("observed_time_unix_nano", record.observed_time_unix_nano)?;
     let (severity, more) = severity(record.severity_number, record.severity_text, record.event_name);
-    let (attributes, _) = sender.attributes(record.attributes, more);
+    let (attributes, _) = sender.attributes(record.attributes, more)?;
     Ok(LogRecord {
         context: context(&record.trace_id, &record.span_id)?,
         timestamp: logged.or(observed).unwrap_or(now),
         body: LogBody::Message { severity, message: attributes::text(record.body).into() },
         attributes,
-        service_name: Some(Arc::clone(&sender.service_name)),
+        service_name: Some(Arc::clone(sender.service_name())),
         arrived: now,
         ttl: Ttl::default(),
     })

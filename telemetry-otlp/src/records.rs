@@ -4,32 +4,52 @@ use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use telemetry_core::{SpanId, Submission, Timestamp, TraceId};
 
-use crate::attributes::{Sender, hex};
+use crate::attributes::{CopyBudget, ResourceAttributes, Sender, hex};
 
-/// Records that share a resource and a scope.
+/// Records that share a resource.
 #[derive(Debug)]
-pub(crate) struct Group<R> {
+pub(crate) struct ResourceRecords<R> {
     pub(crate) resource: Option<Resource>,
+    pub(crate) scopes: Vec<ScopeRecords<R>>,
+}
+
+/// Records that share a scope.
+#[derive(Debug)]
+pub(crate) struct ScopeRecords<R> {
     pub(crate) scope: Option<InstrumentationScope>,
     pub(crate) records: Vec<R>,
 }
 
-/// Converts each record with `convert`. Rejects those that it can't convert, and keeps their neighbours.
-pub(crate) fn convert_each<R>(
-    groups: Vec<Group<R>>,
-    rejections: &mut Rejections,
-    convert: impl Fn(R, &Sender) -> Result<Submission, String>,
-) -> Vec<Submission> {
-    let mut submissions = Vec::with_capacity(groups.iter().map(|group| group.records.len()).sum());
-    for Group { resource, scope, records } in groups {
-        let sender = Sender::new(resource, scope);
-        for record in records {
-            match convert(record, &sender) {
-                Ok(submission) => submissions.push(submission),
-                Err(reason) => rejections.add(reason),
+/// Calls `convert` for each record, with its sender.
+pub(crate) fn for_each<R>(
+    resources: Vec<ResourceRecords<R>>,
+    budget: &CopyBudget,
+    mut convert: impl FnMut(R, &Sender<'_>),
+) {
+    for ResourceRecords { resource, scopes } in resources {
+        let resource = ResourceAttributes::new(resource);
+        for ScopeRecords { scope, records } in scopes {
+            let sender = Sender::new(&resource, scope, budget);
+            for record in records {
+                convert(record, &sender);
             }
         }
     }
+}
+
+/// Converts each record with `convert`. Rejects those that it can't convert, and keeps their neighbours.
+pub(crate) fn convert_each<R>(
+    resources: Vec<ResourceRecords<R>>,
+    budget: &CopyBudget,
+    rejections: &mut Rejections,
+    convert: impl Fn(R, &Sender<'_>) -> Result<Submission, String>,
+) -> Vec<Submission> {
+    let scopes = resources.iter().flat_map(|resource| &resource.scopes);
+    let mut submissions = Vec::with_capacity(scopes.map(|scope| scope.records.len()).sum());
+    for_each(resources, budget, |record, sender| match convert(record, sender) {
+        Ok(submission) => submissions.push(submission),
+        Err(reason) => rejections.add(reason),
+    });
     submissions
 }
 

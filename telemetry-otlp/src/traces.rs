@@ -11,16 +11,17 @@ use telemetry_core::{
     SpanStatus, Submission, Text, Timestamp, Ttl, Value,
 };
 
-use crate::attributes::{Sender, attributes, hex};
-use crate::records::{Group, Rejections, convert_each, span_id, time, trace_id};
+use crate::attributes::{CopyBudget, Sender, attributes, hex};
+use crate::records::{Rejections, ResourceRecords, convert_each, span_id, time, trace_id};
 
 /// Converts the spans of a request that arrived at `now`.
 pub(crate) fn convert(
-    groups: Vec<Group<Received>>,
+    resources: Vec<ResourceRecords<Received>>,
     now: Timestamp,
+    budget: &CopyBudget,
     rejections: &mut Rejections,
 ) -> Vec<Submission> {
-    convert_each(groups, rejections, |record, sender| {
+    convert_each(resources, budget, rejections, |record, sender| {
         span(record, sender, now).map(|span| Submission::Span(Box::new(span)))
     })
 }
@@ -34,7 +35,7 @@ fn parent(bytes: &[u8]) -> Result<Option<SpanId>, String> {
 }
 
 /// Converts one span.
-fn span(record: Received, sender: &Sender, now: Timestamp) -> Result<Span, String> {
+fn span(record: Received, sender: &Sender<'_>, now: Timestamp) -> Result<Span, String> {
     let key = SpanKey::new(trace_id(&record.trace_id)?, span_id("span_id", &record.span_id)?);
     let parent_span_id = parent(&record.parent_span_id)?;
     let start = time("start_time_unix_nano", record.start_time_unix_nano)?;
@@ -43,15 +44,15 @@ fn span(record: Received, sender: &Sender, now: Timestamp) -> Result<Span, Strin
         return Err(format!("span {} has neither a start nor an end time", key.span_id));
     };
     let state = if start.is_some() && end.is_some() { SpanState::Ended } else { SpanState::Unfinished };
-    let owner = Owner { key, start_time, service_name: &sender.service_name, now };
+    let owner = Owner { key, start_time, service_name: sender.service_name(), now };
     let events = record.events.into_iter().map(|event| owner.event(event)).collect::<Result<_, _>>()?;
     let (code, message) = record.status.map_or((0, String::new()), |status| (status.code, status.message));
     let more = own_fields(message, record.links, record.dropped_links_count);
-    let (attributes, unnamed) = sender.attributes(record.attributes, more);
+    let (attributes, unnamed) = sender.attributes(record.attributes, more)?;
     Ok(Span {
         parent_span_id,
         kind: kind(record.kind),
-        service_name: Some(Arc::clone(&sender.service_name)),
+        service_name: Some(Arc::clone(sender.service_name())),
         end_time: end,
         status: status(code),
         attributes,

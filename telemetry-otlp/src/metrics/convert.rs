@@ -13,28 +13,22 @@ use super::exponential::Exponential;
 use super::histogram::Histogram;
 use super::reading::{CumulativePoint, Reading};
 use super::series::Series;
-use crate::attributes::Sender;
-use crate::records::{Group, Rejections, time};
+use crate::attributes::{CopyBudget, Sender};
+use crate::records::{Rejections, ResourceRecords, for_each, time};
 
 /// Converts the metrics of a request that arrived at `now`: to points that can be stored as they are, and to
 /// those that need the point before.
 pub(crate) fn convert(
-    groups: Vec<Group<Metric>>,
+    resources: Vec<ResourceRecords<Metric>>,
     now: Timestamp,
+    budget: &CopyBudget,
     rejections: &mut Rejections,
 ) -> (Vec<Submission>, Vec<CumulativePoint>) {
     let (mut submissions, mut cumulative) = (Vec::new(), Vec::new());
-    for Group { resource, scope, records } in groups {
-        let sender = Sender::new(resource, scope);
-        let mut converter = Converter {
-            sender: &sender,
-            now,
-            submissions: &mut submissions,
-            cumulative: &mut cumulative,
-            rejections,
-        };
-        records.into_iter().for_each(|metric| converter.metric(metric));
-    }
+    for_each(resources, budget, |metric, sender| {
+        let (submissions, cumulative) = (&mut submissions, &mut cumulative);
+        Converter { sender, now, submissions, cumulative, rejections }.metric(metric);
+    });
     (submissions, cumulative)
 }
 
@@ -82,7 +76,7 @@ struct Times {
 
 /// Converts the metrics of one sender.
 struct Converter<'a> {
-    sender: &'a Sender,
+    sender: &'a Sender<'a>,
     now: Timestamp,
     submissions: &'a mut Vec<Submission>,
     cumulative: &'a mut Vec<CumulativePoint>,
@@ -120,7 +114,8 @@ impl Converter<'_> {
                     let times = this.times(point.start_time_unix_nano, point.time_unix_nano)?;
                     let extremes = [("_min", point.min), ("_max", point.max)];
                     let reading = Reading::Histogram(Histogram::from_point(&point)?);
-                    let series = this.series(&name, &unit, MetricKind::Counter, point.attributes);
+                    let points = reading.max_points() + extremes.len();
+                    let series = this.series(&name, &unit, MetricKind::Counter, point.attributes, points)?;
                     this.extremes(&series, times.time, extremes);
                     this.reading(series, &times, reading, temporality);
                     Ok(())
@@ -135,7 +130,8 @@ impl Converter<'_> {
                     let times = this.times(point.start_time_unix_nano, point.time_unix_nano)?;
                     let extremes = [("_min", point.min), ("_max", point.max)];
                     let reading = Reading::Exponential(Exponential::from_point(&point)?);
-                    let series = this.series(&name, &unit, MetricKind::Counter, point.attributes);
+                    let points = reading.max_points() + extremes.len();
+                    let series = this.series(&name, &unit, MetricKind::Counter, point.attributes, points)?;
                     this.extremes(&series, times.time, extremes);
                     this.reading(series, &times, reading, temporality);
                     Ok(())
@@ -161,15 +157,25 @@ impl Converter<'_> {
         Ok(Times { start, time })
     }
 
-    fn series(&self, name: &str, unit: &str, kind: MetricKind, attributes: Vec<KeyValue>) -> Series {
-        Series {
+    /// Returns the series of a data point that becomes `points` metric points at most.
+    fn series(
+        &self,
+        name: &str,
+        unit: &str,
+        kind: MetricKind,
+        attributes: Vec<KeyValue>,
+        points: usize,
+    ) -> Result<Series, String> {
+        let (attributes, _) = self.sender.attributes(attributes, Vec::new())?;
+        self.sender.reserve_copies(&attributes, points)?;
+        Ok(Series {
             name: name.to_owned(),
             unit: unit.to_owned(),
             kind,
-            attributes: self.sender.attributes(attributes, Vec::new()).0,
-            service_name: Arc::clone(&self.sender.service_name),
+            attributes,
+            service_name: Arc::clone(self.sender.service_name()),
             arrived: self.now,
-        }
+        })
     }
 
     /// Converts a point of a sum. A cumulative sum that may fall is a gauge if its metric is known as a gauge.
@@ -214,7 +220,7 @@ impl Converter<'_> {
             return Err(format!("the value {} of a monotonic sum is negative", value.as_f64()));
         }
         let times = self.times(point.start_time_unix_nano, point.time_unix_nano)?;
-        let series = self.series(name, unit, kind, point.attributes);
+        let series = self.series(name, unit, kind, point.attributes, 1)?;
         self.reading(series, &times, Reading::Number(value), temporality);
         Ok(())
     }
@@ -226,7 +232,8 @@ impl Converter<'_> {
         }
         let times = self.times(point.start_time_unix_nano, point.time_unix_nano)?;
         let reading = Reading::Histogram(Histogram::without_buckets(point.count, point.sum)?);
-        let series = self.series(name, unit, MetricKind::Counter, point.attributes);
+        let points = reading.max_points() + point.quantile_values.len();
+        let series = self.series(name, unit, MetricKind::Counter, point.attributes, points)?;
         for quantile in point.quantile_values.iter().filter(|quantile| quantile.value.is_finite()) {
             let label = [("quantile", quantile.quantile.to_string())];
             let value = MetricValue::Float(quantile.value);

@@ -95,6 +95,11 @@ impl Exponential {
         })
     }
 
+    /// Returns an upper bound for the number of metric points.
+    pub(super) fn max_points(&self) -> usize {
+        3 + self.positive.len() + self.negative.len()
+    }
+
     /// Returns the points `_count`, `_sum` and `_bucket`. A bucket counts its own observations only, above `gt`
     /// and up to `le`: the bounds change with the scale, so sums up to a bound could not be added up.
     pub(super) fn points(&self, series: &Series, time: Timestamp) -> Vec<MetricPoint> {

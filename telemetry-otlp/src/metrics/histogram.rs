@@ -60,6 +60,11 @@ impl Histogram {
         })
     }
 
+    /// Returns an upper bound for the number of metric points.
+    pub(super) fn max_points(&self) -> usize {
+        2 + self.buckets.len()
+    }
+
     /// Returns the points `_count`, `_sum` and `_bucket`. A bucket counts the observations up to its bound `le`.
     /// A bucket without observations has no point.
     pub(super) fn points(&self, series: &Series, time: Timestamp) -> Vec<MetricPoint> {

@@ -52,6 +52,15 @@ impl Reading {
         added.unwrap_or_else(|| self.clone())
     }
 
+    /// Returns an upper bound for the number of metric points.
+    pub(super) fn max_points(&self) -> usize {
+        match self {
+            Self::Number(_) => 1,
+            Self::Histogram(histogram) => histogram.max_points(),
+            Self::Exponential(histogram) => histogram.max_points(),
+        }
+    }
+
     /// Returns the metric points to store.
     pub(super) fn points(&self, series: &Series, time: Timestamp) -> Vec<MetricPoint> {
         match self {

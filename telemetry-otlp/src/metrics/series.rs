@@ -70,7 +70,7 @@ pub(super) fn finite(sum: Option<f64>) -> Result<Option<f64>, String> {
 
 /// Converts a count to a value.
 pub(super) fn count_value(count: u64) -> MetricValue {
-    #[expect(clippy::cast_precision_loss, reason = "a count beyond 2^63 is rounded rather than lost")]
+    #[expect(clippy::cast_precision_loss, reason = "a count beyond 2^63 is rounded")]
     i64::try_from(count).map_or(MetricValue::Float(count as f64), MetricValue::Int)
 }
 

@@ -34,7 +34,7 @@ impl Directory {
             std::fs::create_dir_all(&directory)?;
             let lock = FileLock::acquire(&directory.join(".lock")).map_err(|error| match error {
                 LockError::Io(error) => error,
-                held @ LockError::Held { .. } => io::Error::new(io::ErrorKind::ResourceBusy, held),
+                locked @ LockError::Held { .. } => io::Error::new(io::ErrorKind::ResourceBusy, locked),
             })?;
             let mut temporary = tempfile::Builder::new().prefix(".export-").tempfile_in(&directory)?;
             match File::open(&target) {

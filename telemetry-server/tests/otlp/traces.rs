@@ -42,7 +42,7 @@ fn full_span() -> Json {
 }
 
 #[tokio::test]
-async fn a_span_keeps_full_span() {
+async fn every_field_of_a_span_is_stored() {
     let server = Server::new();
     server.stores("/v1/traces", &spans(&json!([full_span()]))).await;
     let span = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();

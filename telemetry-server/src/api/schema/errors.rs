@@ -1,9 +1,9 @@
-//! How a request is refused.
+//! The bodies of errors.
 
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-/// What was wrong, at every place of the body; or one sentence.
+/// Every problem of the body with its location, or one description.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 pub(in crate::api) enum Invalid {
@@ -41,42 +41,42 @@ pub(in crate::api) struct Failure {
     detail: String,
 }
 
-/// Every way a request can be refused.
+/// The errors of the API.
 #[derive(IntoResponses)]
 pub(in crate::api) enum Refused {
-    /// The request is wrong.
+    /// The request is invalid.
     #[response(status = 400)]
     Invalid(Invalid),
-    /// No token, or one that is not known.
+    /// The token is missing or unknown.
     #[response(status = 401)]
     Unauthorized(Failure),
     /// The token lacks the scope.
     #[response(status = 403)]
     Forbidden(Failure),
-    /// There is nothing of that id.
+    /// Nothing with this id exists.
     #[response(status = 404)]
     NotFound(Failure),
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     #[response(status = 408)]
     RequestTimeout(Failure),
     /// The body is too large.
     #[response(status = 413)]
     PayloadTooLarge(Failure),
-    /// The body is of another type.
+    /// The content type or the content encoding is not supported.
     #[response(status = 415)]
     UnsupportedMediaType(Failure),
-    /// The queue is full; `Retry-After` says when to try again.
+    /// The queue is full. `Retry-After` tells when to try again.
     #[response(status = 429)]
     TooManyRequests(Failure),
-    /// A datasets' server refused.
+    /// The export failed: the datasets server or the directory reported an error.
     #[response(status = 502)]
     BadGateway(Failure),
-    /// The store can't do it now; `Retry-After` says when to try again.
+    /// The server or the store can't process the request now. `Retry-After` tells when to try again.
     #[response(status = 503)]
     ServiceUnavailable(Failure),
 }
 
-/// `google.rpc.Status`, as OTLP says; or the sentence of a bound that is not OTLP's.
+/// `google.rpc.Status`, or a description.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 pub(in crate::api) enum OtlpFailure {
@@ -84,31 +84,31 @@ pub(in crate::api) enum OtlpFailure {
     Other(Failure),
 }
 
-/// Every way an OTLP request can be refused; in protobuf where the request was.
+/// The errors of OTLP routes, in the encoding of the request.
 #[derive(IntoResponses)]
 pub(in crate::api) enum OtlpRefused {
-    /// The request is wrong, or nothing of it can be kept.
+    /// The request is invalid, or every record is rejected.
     #[response(status = 400)]
     Invalid(OtlpFailure),
-    /// No token, or one that is not known.
+    /// The token is missing or unknown.
     #[response(status = 401)]
     Unauthorized(OtlpFailure),
     /// The token lacks the scope.
     #[response(status = 403)]
     Forbidden(OtlpFailure),
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     #[response(status = 408)]
     RequestTimeout(OtlpFailure),
     /// The body is too large.
     #[response(status = 413)]
     PayloadTooLarge(OtlpFailure),
-    /// The body is of another type.
+    /// The content type or the content encoding is not supported.
     #[response(status = 415)]
     UnsupportedMediaType(OtlpFailure),
-    /// The queue is full; `Retry-After` says when to try again.
+    /// The queue is full. `Retry-After` tells when to try again.
     #[response(status = 429)]
     TooManyRequests(OtlpFailure),
-    /// The store can't do it now; `Retry-After` says when to try again.
+    /// The server or the store can't process the request now. `Retry-After` tells when to try again.
     #[response(status = 503)]
     ServiceUnavailable(OtlpFailure),
 }
