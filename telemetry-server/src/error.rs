@@ -1,4 +1,4 @@
-//! Errors as the API answers them.
+//! Errors as the API answers them: a status, and JSON that describes the problem.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use serde_json::json;
 use telemetry_core::QueryError;
 use telemetry_core::wire::{Problem, Problems};
 
-/// A request that has no answer.
+/// Why a request failed.
 #[derive(Debug)]
 pub(crate) enum ApiError {
-    /// The body is wrong: 400, in the shape of the reference's validation errors.
+    /// The body is invalid: 400, in the form of Llama Stack's validation errors.
     Invalid(Problems),
-    /// Any other status, with a sentence.
+    /// Any other status, with a description.
     Status(StatusCode, String),
-    /// Try again later.
+    /// The client should try again later.
     Unavailable { status: StatusCode, detail: String, retry_after: Duration },
 }
 
-/// When a client may try again.
+/// How long a client should wait until it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl ApiError {
@@ -33,16 +33,32 @@ impl ApiError {
         Self::Status(StatusCode::NOT_FOUND, detail.into())
     }
 
-    /// The queue is full: 429.
-    pub(crate) fn full() -> Self {
+    /// Returns the error for a full queue: 429.
+    pub(crate) fn queue_full() -> Self {
         let detail = "the telemetry queue is full; try again later".to_owned();
         Self::Unavailable { status: StatusCode::TOO_MANY_REQUESTS, detail, retry_after: RETRY_AFTER }
     }
 
-    /// The store can't do it now: 503.
+    /// Returns the error for work that can't be done now: 503.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         let (status, detail) = (StatusCode::SERVICE_UNAVAILABLE, detail.into());
         Self::Unavailable { status, detail, retry_after: RETRY_AFTER }
+    }
+
+    /// Returns the error for a commit that failed or took too long: 503.
+    pub(crate) fn not_committed() -> Self {
+        Self::unavailable("the store can't commit now; try again later")
+    }
+
+    /// Returns the error for work that the shutdown interrupted: 503.
+    pub(crate) fn shutting_down() -> Self {
+        Self::unavailable("the server is shutting down")
+    }
+
+    /// Logs a failed export, and returns the error for it: 502.
+    pub(crate) fn export_failed(what: &str, error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "export failed: {what}");
+        Self::Status(StatusCode::BAD_GATEWAY, format!("{what}: {error}"))
     }
 }
 
@@ -65,7 +81,7 @@ impl From<QueryError> for ApiError {
             QueryError::Timeout => Self::unavailable(error.to_string()),
             _ => {
                 let source = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(error = %error, source, "a query failed");
+                tracing::error!(error = %error, source, "a query failed and was answered 503");
                 Self::unavailable(error.to_string())
             }
         }
@@ -81,7 +97,7 @@ impl fmt::Display for ApiError {
     }
 }
 
-/// The sentence of an error, kept beside its answer for routes that answer in a form of their own.
+/// The description of an error, as an extension of its response: OTLP routes encode it in another form.
 #[derive(Clone, Debug)]
 pub(crate) struct Detail(pub(crate) String);
 

@@ -1,7 +1,6 @@
-//! The `telemetry` program: Llama Stack's telemetry HTTP API and an OTLP
-//! receiver over the sinks of a configuration.
+//! The `telemetry` program: Llama Stack's telemetry API and an OTLP receiver, over the configured sinks.
 //!
-//! [`main`] is the command line; [`router`] is the API alone, for tests and for servers that embed it.
+//! [`main`] runs the command line. [`router`] is the API alone, for tests and for servers that embed it.
 //!
 //! ```
 //! use telemetry_pipeline::{Pipeline, PipelineConfig};
@@ -12,33 +11,20 @@
 //! # Ok::<(), telemetry_pipeline::StartError>(())
 //! ```
 
-mod ack;
 mod api;
-mod auth;
-mod body;
 mod cli;
-mod database;
 mod datasets;
-mod decoders;
-mod doctor;
 mod error;
 mod exposition;
-mod feedback;
 mod http;
-mod import;
 mod limits;
-mod otlp;
-mod path;
-mod serve;
 mod settings;
 mod state;
-mod stream;
-mod trace_header;
+mod tokens;
 
 pub use api::router;
-pub use auth::Tokens;
 pub use cli::main;
 pub use datasets::{DatasetToken, Datasets};
 pub use limits::Limits;
-pub use otlp::{OtlpEncoding, OtlpReading, OtlpSignal, read_otlp};
 pub use settings::Settings;
+pub use tokens::Tokens;

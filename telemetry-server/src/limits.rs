@@ -1,10 +1,10 @@
-//! What the server bounds: connections, requests, bytes and waits.
+//! Limits of the server: connections, requests, bytes and times.
 
 use std::time::Duration;
 
 use telemetry_core::{Key, KeyKind, OptionError, Options};
 
-/// The bounds of the HTTP server. What is beyond one is refused with a reason, or waits.
+/// The limits of the HTTP server. A request beyond a limit waits, or is refused with a reason.
 ///
 /// ```
 /// use telemetry_core::{OptionValue, Options};
@@ -18,21 +18,21 @@ use telemetry_core::{Key, KeyKind, OptionError, Options};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a request's body.
+    /// Largest body of a request, in bytes.
     pub max_body_bytes: usize,
-    /// Bytes of a request's head.
+    /// Largest head of a request, in bytes.
     pub max_header_bytes: usize,
-    /// Bytes of all bodies that are held at once; a request beyond is answered 503.
+    /// Largest size of the bodies of all requests together, in bytes. A request beyond it is answered 503.
     pub max_held_bytes: usize,
-    /// Connections. At the bound a new one takes the place of the one that has waited the longest.
+    /// Largest number of connections. A new one beyond it replaces the one that has waited the longest.
     pub max_connections: usize,
-    /// Requests that are worked on at once; one beyond is answered 503.
+    /// Largest number of requests processed at once. One beyond it is answered 503.
     pub max_requests: usize,
-    /// How long a connection may be idle, and how long the head of a request may take.
+    /// Longest time that a connection may be idle, and that the head of a request may take.
     pub header_timeout: Duration,
-    /// How long the body of a request may take.
+    /// Longest time that the body of a request may take.
     pub body_timeout: Duration,
-    /// How long a client may take nothing of an answer.
+    /// Longest time that a client may read nothing of an answer.
     pub write_timeout: Duration,
 }
 
@@ -56,38 +56,60 @@ const fn key(name: &'static str, kind: KeyKind, default: &'static str, help: &'s
 }
 
 impl Limits {
-    /// The keys of `server:` that set these.
+    /// The keys of these limits in the map `server:`.
     pub const KEYS: [Key; 8] = [
         key("max_body_size", KeyKind::Size, "16MiB", "largest body of a request"),
         key("max_header_size", KeyKind::Size, "32KiB", "largest head of a request"),
-        key("max_held_size", KeyKind::Size, "32MiB", "bytes of all bodies held at once; beyond: 503"),
-        key("max_connections", KeyKind::Integer, "1024", "connections; the longest waiting makes room"),
-        key("max_requests", KeyKind::Integer, "512", "requests worked on at once; beyond: 503"),
-        key("header_timeout", KeyKind::Duration, "30s", "how long idling, or a request's head, may take"),
-        key("body_timeout", KeyKind::Duration, "30s", "how long the body of a request may take"),
-        key("write_timeout", KeyKind::Duration, "30s", "how long a client may take nothing of an answer"),
+        key(
+            "max_held_size",
+            KeyKind::Size,
+            "32MiB",
+            "largest size of the bodies of all requests together; beyond it: 503",
+        ),
+        key(
+            "max_connections",
+            KeyKind::Integer,
+            "1024",
+            "largest number of connections; a new one replaces the longest waiting",
+        ),
+        key(
+            "max_requests",
+            KeyKind::Integer,
+            "512",
+            "largest number of requests processed at once; beyond it: 503",
+        ),
+        key(
+            "header_timeout",
+            KeyKind::Duration,
+            "30s",
+            "longest time a connection is idle, or a request's head takes",
+        ),
+        key("body_timeout", KeyKind::Duration, "30s", "longest time the body of a request takes"),
+        key("write_timeout", KeyKind::Duration, "30s", "longest time a client reads nothing of an answer"),
     ];
 
-    /// Reads the keys; what is absent keeps its default.
+    /// Reads the keys. Absent keys keep their defaults.
     ///
     /// # Errors
     ///
-    /// An [`OptionError`] that names the first unusable value; a bound of zero is one, and a largest body
-    /// that is larger than all bodies together may be.
+    /// An [`OptionError`] that names the first invalid value. Zero is invalid, and so is a `max_body_size` that is
+    /// larger than `max_held_size`.
     pub fn from_options(options: &Options) -> Result<Self, OptionError> {
         let default = Self::default();
         let size = |key: &str, default: usize| match options.size(key)? {
-            Some(0) => Err(options.error(key, "nothing would get through; give at least 1")),
+            Some(0) => Err(options.error(key, "invalid limit 0: expected at least 1")),
             Some(bytes) => Ok(usize::try_from(bytes).unwrap_or(usize::MAX)),
             None => Ok(default),
         };
         let number = |key: &str, default: usize| match options.integer::<usize>(key)? {
-            Some(0) => Err(options.error(key, "nothing would get through; give at least 1")),
+            Some(0) => Err(options.error(key, "invalid limit 0: expected at least 1")),
             Some(number) => Ok(number),
             None => Ok(default),
         };
         let time = |key: &str, default: Duration| match options.duration(key)? {
-            Some(Duration::ZERO) => Err(options.error(key, "nothing would get through; give some time")),
+            Some(Duration::ZERO) => {
+                Err(options.error(key, "invalid duration 0: expected a positive duration, for example 30s"))
+            }
             Some(time) => Ok(time),
             None => Ok(default),
         };
@@ -103,8 +125,7 @@ impl Limits {
         };
         if limits.max_held_bytes < limits.max_body_bytes {
             let key = if options.get("max_held_size").is_some() { "max_held_size" } else { "max_body_size" };
-            let message =
-                "the largest body would never be held: `max_held_size` must be at least `max_body_size`";
+            let message = "a body of the largest size would always be refused: `max_held_size` must be at least `max_body_size`";
             return Err(options.error(key, message));
         }
         Ok(limits)
@@ -136,18 +157,18 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_body_can_be_held() {
+    fn all_bodies_together_may_be_as_large_as_one_body() {
         let size = |size: &str| OptionValue::Text(size.to_owned());
         let body_alone = Options::from_pairs([("max_body_size", size("128MiB"))]);
         assert_eq!(Limits::from_options(&body_alone).unwrap_err().location.path, "max_body_size");
-        let held_alone = Options::from_pairs([("max_held_size", size("1MiB"))]);
-        assert_eq!(Limits::from_options(&held_alone).unwrap_err().location.path, "max_held_size");
+        let together_alone = Options::from_pairs([("max_held_size", size("1MiB"))]);
+        assert_eq!(Limits::from_options(&together_alone).unwrap_err().location.path, "max_held_size");
         let both = Options::from_pairs([("max_body_size", size("1MiB")), ("max_held_size", size("1MiB"))]);
         assert!(Limits::from_options(&both).is_ok());
     }
 
     #[test]
-    fn a_bound_of_zero_is_refused() {
+    fn a_limit_of_zero_is_invalid() {
         for key in Limits::KEYS {
             let options = Options::from_pairs([(key.name, OptionValue::Integer(0))]);
             assert!(Limits::from_options(&options).is_err(), "{}", key.name);

@@ -5,30 +5,30 @@ use std::time::Duration;
 
 use telemetry_core::{Key, KeyKind, OptionError, Options};
 
-use crate::auth::Tokens;
 use crate::datasets::Datasets;
 use crate::limits::Limits;
+use crate::tokens::Tokens;
 
-/// How the server listens and what it bounds.
+/// The settings of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where it listens; port 0 picks one.
+    /// Address to listen on. Port 0 picks a free port.
     pub listen: SocketAddr,
-    /// Where it listens beside that, for senders of OTLP that look for the standard port.
+    /// Second address, for senders of OTLP that expect the standard port.
     pub otlp_listen: Option<SocketAddr>,
-    /// Who may do what; without tokens everybody may do everything.
+    /// Tokens that requests need. Without any, every request is allowed.
     pub tokens: Tokens,
     /// Where exported spans go.
     pub datasets: Datasets,
-    /// What is bounded.
+    /// Limits on connections and requests.
     pub limits: Limits,
-    /// How long a client waits at most until its events are stored; then it is told to try again.
+    /// Longest time that a client waits until its events are stored. Then it is answered 503.
     pub ack_within: Duration,
-    /// How long a shutdown takes at most.
+    /// Longest time that a shutdown takes.
     pub shutdown_within: Duration,
-    /// The least severe lines of the program's own log: `error`, `warn`, `info`, `debug` or `trace`.
+    /// Lowest level of the program's own log: `error`, `warn`, `info`, `debug` or `trace`.
     pub log_level: String,
-    /// Whether the program's own log is JSON, an object per line.
+    /// True if the program's own log is JSON, one object per line.
     pub log_json: bool,
 }
 
@@ -61,19 +61,19 @@ const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 impl Settings {
     /// The keys of the map `server:`.
     pub const KEYS: &'static [Key] = &[
-        key("listen", KeyKind::Text, "127.0.0.1:8322", "address and port; port 0 picks one"),
+        key("listen", KeyKind::Text, "127.0.0.1:8322", "address and port; port 0 picks a free port"),
         optional(
             "otlp_listen",
             KeyKind::Text,
-            "a second address, for senders of OTLP: 127.0.0.1:4318 is where SDKs look",
+            "a second address, for senders of OTLP; SDKs send to 127.0.0.1:4318 by default",
         ),
         optional(
             "tokens",
             KeyKind::Secret,
-            "bearer tokens: a list of texts, or of maps with `token` and `scopes`",
+            "bearer tokens: a list of text, or of maps with `token` and `scopes`",
         ),
-        optional("dataset_dir", KeyKind::Path, "exported spans: a directory of JSON Lines"),
-        optional("dataset_url", KeyKind::Text, "exported spans: a Llama Stack server"),
+        optional("dataset_dir", KeyKind::Path, "directory for exported spans, as JSON Lines"),
+        optional("dataset_url", KeyKind::Text, "Llama Stack server for exported spans"),
         optional("dataset_token", KeyKind::Secret, "the bearer token of `dataset_url`"),
         Limits::KEYS[0],
         Limits::KEYS[1],
@@ -83,25 +83,32 @@ impl Settings {
         Limits::KEYS[5],
         Limits::KEYS[6],
         Limits::KEYS[7],
-        key("ack_timeout", KeyKind::Duration, "5s", "how long a client waits until its events are stored"),
-        key("shutdown_timeout", KeyKind::Duration, "9s", "how long a shutdown takes at most"),
-        key("log_level", KeyKind::Choice(LEVELS), "info", "least severe lines of the program's own log"),
-        key("log_format", KeyKind::Choice(&["text", "json"]), "text", "form of the program's own log"),
+        key(
+            "ack_timeout",
+            KeyKind::Duration,
+            "5s",
+            "longest time a client waits until its events are stored",
+        ),
+        key("shutdown_timeout", KeyKind::Duration, "9s", "longest time a shutdown takes"),
+        key("log_level", KeyKind::Choice(LEVELS), "info", "lowest level of the program's own log"),
+        key("log_format", KeyKind::Choice(&["text", "json"]), "text", "format of the program's own log"),
     ];
 
-    /// Reads the map; what is absent keeps its default.
+    /// Reads the map. Absent keys keep their defaults.
     ///
     /// # Errors
     ///
-    /// An [`OptionError`] that names the first unusable value.
+    /// An [`OptionError`] that names the first invalid value.
     pub fn from_options(options: &Options) -> Result<Self, OptionError> {
         let mut settings = Self::default();
-        let address = |key: &str| match options.text(key)? {
+        let address = |key: &str| {
+            match options.text(key)? {
             None => Ok(None),
             Some(text) => match text.parse() {
                 Ok(address) => Ok(Some(address)),
-                Err(_) => Err(options.error(key, format!("`{text}` is no address like 127.0.0.1:8322"))),
+                Err(_) => Err(options.error(key, format!("invalid address `{text}`: expected an IP address and a port, for example 127.0.0.1:8322"))),
             },
+        }
         };
         settings.listen = address("listen")?.unwrap_or(settings.listen);
         settings.otlp_listen = address("otlp_listen")?;
@@ -110,7 +117,10 @@ impl Settings {
         settings.limits = Limits::from_options(options)?;
         settings.ack_within = match options.duration("ack_timeout")? {
             Some(Duration::ZERO) => {
-                return Err(options.error("ack_timeout", "nothing would be acknowledged; give some time"));
+                return Err(options.error(
+                    "ack_timeout",
+                    "invalid duration 0: expected a positive duration, for example 5s",
+                ));
             }
             time => time.unwrap_or(settings.ack_within),
         };
@@ -144,7 +154,7 @@ mod tests {
             ("log_level", text("debug")),
             ("log_format", text("json")),
         ]);
-        // Of the limits one is given, of the datasets one of three.
+        // One of the limits is set, and one of the three keys for datasets.
         assert_eq!(options.keys().count() - 1 + 2 + Limits::KEYS.len(), Settings::KEYS.len());
         let expected = Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),

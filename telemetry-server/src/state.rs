@@ -1,21 +1,22 @@
-//! What every handler sees.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::FromRef;
 use telemetry_core::TraceStore;
+use telemetry_otlp::Streams;
 use telemetry_pipeline::Telemetry;
+use tokio::sync::Mutex;
 
-use crate::auth::Tokens;
 use crate::datasets::Exporter;
-use crate::decoders::Decoders;
 use crate::error::ApiError;
 use crate::exposition::Exposition;
-use crate::http::Admission;
-use crate::otlp::Streams;
+use crate::http::{DecodeLimiter, RequestLimiter};
 use crate::settings::Settings;
+use crate::tokens::Tokens;
 
-/// Cheap to clone: one per request.
+/// The state of the server. A clone shares it.
 #[derive(Clone, Debug)]
 pub(crate) struct AppState(Arc<Shared>);
 
@@ -25,11 +26,11 @@ struct Shared {
     tokens: Tokens,
     exposition: Arc<Exposition>,
     exporter: Exporter,
-    admission: Arc<Admission>,
+    request_limiter: Arc<RequestLimiter>,
     ack_within: Duration,
     max_body_bytes: usize,
-    streams: Streams,
-    decoders: Decoders,
+    streams: Mutex<Streams>,
+    decode_limiter: DecodeLimiter,
 }
 
 impl AppState {
@@ -40,9 +41,9 @@ impl AppState {
             tokens: settings.tokens.clone(),
             ack_within: settings.ack_within,
             max_body_bytes: settings.limits.max_body_bytes,
-            streams: Streams::default(),
-            decoders: Decoders::new(),
-            admission: Admission::new(settings.limits.clone(), exposition.requests.clone()),
+            streams: Mutex::default(),
+            decode_limiter: DecodeLimiter::new(),
+            request_limiter: RequestLimiter::new(settings.limits.clone(), exposition.http_metrics.clone()),
             exposition,
             exporter: Exporter::new(settings.datasets.clone()),
         }))
@@ -56,45 +57,51 @@ impl AppState {
         &self.0.tokens
     }
 
-    /// What `/metrics` shows.
+    /// Returns the metrics of the page `/metrics`.
     pub(crate) fn exposition(&self) -> &Exposition {
         &self.0.exposition
     }
 
-    /// Appends spans to datasets.
+    /// Returns the exporter to datasets.
     pub(crate) fn exporter(&self) -> &Exporter {
         &self.0.exporter
     }
 
-    /// What all requests share.
-    pub(crate) fn admission(&self) -> &Arc<Admission> {
-        &self.0.admission
+    /// Returns the limits that all requests share.
+    pub(crate) fn request_limiter(&self) -> &Arc<RequestLimiter> {
+        &self.0.request_limiter
     }
 
-    /// How long a client waits at most until its events are stored.
+    /// Returns the longest time that a client waits until its records are stored.
     pub(crate) fn ack_within(&self) -> Duration {
         self.0.ack_within
     }
 
-    /// Bytes of a request's body at most, also after decompression.
+    /// Returns the largest size of a body, also after decompression.
     pub(crate) fn max_body_bytes(&self) -> usize {
         self.0.max_body_bytes
     }
 
-    /// Turns to read large bodies.
-    pub(crate) fn decoders(&self) -> &Decoders {
-        &self.0.decoders
+    /// Returns the limit on decoding bodies.
+    pub(crate) fn decode_limiter(&self) -> &DecodeLimiter {
+        &self.0.decode_limiter
     }
 
-    /// Where cumulative streams that come by OTLP stand.
-    pub(crate) fn streams(&self) -> &Streams {
+    /// Returns the latest readings of cumulative OTLP streams.
+    pub(crate) fn streams(&self) -> &Mutex<Streams> {
         &self.0.streams
     }
 
-    /// The store that answers queries.
+    /// Returns the store that answers queries.
     pub(crate) fn store(&self) -> Result<Arc<dyn TraceStore>, ApiError> {
         self.0.telemetry.store().ok_or_else(|| {
-            ApiError::unavailable("no sink among the configured ones can answer queries; add `sqlite`")
+            ApiError::unavailable("none of the configured sinks answers queries; add the sink `sqlite`")
         })
+    }
+}
+
+impl FromRef<AppState> for DecodeLimiter {
+    fn from_ref(state: &AppState) -> Self {
+        state.decode_limiter().clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens at the door of the API.
+//! Bearer tokens of the API.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use axum::body::Body;
@@ -17,8 +17,8 @@ fn token(token: &str, scope: &str) -> Entry {
     entry(OptionValue::Map(vec![("token".into(), text(token)), ("scopes".into(), text(scope))]))
 }
 
-/// What a server with one token per scope answers.
-async fn ask(method: Method, path: &str, token_given: Option<&str>, body: &str) -> Response<Body> {
+/// Sends a request to a server with a token for each set of scopes.
+async fn send(method: Method, path: &str, token_given: Option<&str>, body: &str) -> Response<Body> {
     let tokens = vec![
         token("r", "telemetry.read"),
         token("w", "telemetry.write"),
@@ -36,8 +36,8 @@ async fn ask(method: Method, path: &str, token_given: Option<&str>, body: &str) 
 }
 
 #[tokio::test]
-async fn each_route_asks_for_its_scope() {
-    // Statuses without a token, and with one that reads, writes, does both. 503: allowed, but there is no store.
+async fn each_route_requires_its_scope() {
+    // Statuses without a token, then with one that reads, writes, does both. 503 means allowed, but there is no store.
     for (method, path, body, expected) in [
         (Method::POST, "/v1/telemetry/events", EVENT, [401, 403, 200, 200]),
         (Method::POST, "/v1alpha/telemetry/events", EVENT, [401, 403, 200, 200]),
@@ -49,20 +49,20 @@ async fn each_route_asks_for_its_scope() {
     ] {
         let mut statuses = Vec::new();
         for token in [None, Some("r"), Some("w"), Some("rw")] {
-            statuses.push(ask(method.clone(), path, token, body).await.status().as_u16());
+            statuses.push(send(method.clone(), path, token, body).await.status().as_u16());
         }
         assert_eq!(statuses, expected, "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_refusal_says_what_is_missing_and_repeats_no_token() {
+async fn an_error_names_what_is_missing_and_repeats_no_token() {
     for (given, challenge) in [
         (None, "Bearer"),
         (Some("guess"), "Bearer error=\"invalid_token\""),
         (Some("r"), "Bearer error=\"insufficient_scope\", scope=\"telemetry.write\""),
     ] {
-        let answer = ask(Method::POST, "/v1/telemetry/events", given, EVENT).await;
+        let answer = send(Method::POST, "/v1/telemetry/events", given, EVENT).await;
         assert_eq!(answer.headers()["www-authenticate"], challenge);
         assert!(answer.headers().contains_key("x-trace-id"));
         let body = axum::body::to_bytes(answer.into_body(), 1_000).await.unwrap();

@@ -1,4 +1,4 @@
-//! A store that can't keep up: clients are told to come back, and nothing piles up.
+//! A store that can't keep up: clients are told to try again, and memory stays bounded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use telemetry_server::{Settings, router};
 use telemetry_testkit::{FaultySink, MemoryStore, Move, READY_MADE, ready_made};
 use tower::ServiceExt as _;
 
-/// A log of 10 kB.
+/// Returns a log of 10 kB.
 fn log() -> String {
     let message = "x".repeat(10_000);
     format!(
@@ -20,7 +20,7 @@ fn log() -> String {
 }
 
 #[tokio::test]
-async fn a_store_that_hangs_is_answered_503_then_429_and_is_forgiven() {
+async fn a_store_that_hangs_is_answered_503_then_429_until_it_commits_again() {
     let (sink, script) = FaultySink::new([Move::Block]);
     let mut built = sink.built();
     built.store = Some(Arc::new(MemoryStore::new("test")));
@@ -77,7 +77,7 @@ async fn a_cumulative_point_sent_again_while_its_first_try_is_pending_counts_onc
 }
 
 #[tokio::test]
-async fn batches_that_must_wait_for_their_turn_are_all_stored() {
+async fn batches_that_wait_for_the_decode_limit_are_all_stored() {
     const EVENTS: usize = 500;
     let (sink, script) = FaultySink::new([]);
     let mut built = sink.built();
@@ -85,7 +85,7 @@ async fn batches_that_must_wait_for_their_turn_are_all_stored() {
     let spec = SinkSpec { entry: &READY_MADE, context: ready_made(built) };
     let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
     let api = router(pipeline.telemetry(), &Settings::default());
-    // Some 5 MB: more than is read at once.
+    // About 5 MB, which is more than the limit for decoding at once.
     let body = format!(r#"{{"events": [{}]}}"#, vec![log(); EVENTS].join(","));
     let post = async || {
         let request = Request::post("/v1/telemetry/events").body(Body::from(body.clone())).unwrap();

@@ -1,4 +1,4 @@
-//! How the server is.
+//! The state of the server: health, version, ledger and metrics.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,13 +7,12 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 use telemetry_pipeline::{Ledger, SinkState};
 
+use crate::api::schema;
 use crate::error::ApiError;
 use crate::exposition;
 use crate::state::AppState;
 
-use super::schema;
-
-/// 200 while events can be stored, 503 with the reason while not.
+/// Answers 200 while events can be stored, else 503 with the reason.
 #[utoipa::path(
     get,
     path = "/v1/health",
@@ -23,7 +22,7 @@ pub(super) async fn health(State(state): State<AppState>) -> Result<Json<Value>,
     let ledger = state.telemetry().ledger();
     if let Some(sink) = ledger.sinks.iter().find(|sink| sink.state != SinkState::Running) {
         let why = sink.last_error.as_deref().unwrap_or("it was closed");
-        return Err(ApiError::unavailable(format!("the sink `{}` has ended: {why}", sink.name)));
+        return Err(ApiError::unavailable(format!("the sink `{}` has stopped: {why}", sink.name)));
     }
     if let Some(store) = state.telemetry().store() {
         store.health().await.map_err(|error| {
@@ -44,7 +43,7 @@ pub(super) async fn version() -> Json<Value> {
     Json(json!({"version": env!("CARGO_PKG_VERSION")}))
 }
 
-/// What became of everything logged so far.
+/// Counts of everything logged so far, by outcome.
 #[utoipa::path(
     get,
     path = "/ledger",
@@ -54,7 +53,7 @@ pub(super) async fn ledger(State(state): State<AppState>) -> Json<Ledger> {
     Json(state.telemetry().ledger())
 }
 
-/// What was logged, the server itself and the ledger, for Prometheus.
+/// The logged metrics, the server's own metrics and the ledger, for Prometheus.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -62,6 +61,6 @@ pub(super) async fn ledger(State(state): State<AppState>) -> Json<Ledger> {
 )]
 pub(super) async fn metrics(State(state): State<AppState>) -> Result<Response, ApiError> {
     let page = state.exposition().render();
-    let page = page.map_err(|_| ApiError::unavailable("the metrics can't be written"))?;
+    let page = page.map_err(|_| ApiError::unavailable("the metrics can't be formatted"))?;
     Ok(([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], page).into_response())
 }

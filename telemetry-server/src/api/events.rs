@@ -6,12 +6,11 @@ use serde_json::{Value, json};
 use telemetry_core::wire::{EventBatch, Problems, read_event_batch, read_event_body};
 use telemetry_core::{Event, Submission, Ttl};
 
-use crate::ack;
-use crate::body::JsonBody;
+use crate::api::json_body::JsonBody;
+use crate::api::schema;
+use crate::api::submit::submit;
 use crate::error::ApiError;
 use crate::state::AppState;
-
-use super::schema;
 
 #[utoipa::path(
     post,
@@ -22,14 +21,14 @@ use super::schema;
 pub(super) async fn log(State(state): State<AppState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
     match body.read(Logged::read).await? {
         Logged::One(event, ttl) => {
-            ack::store(&state, vec![Submission::Event { event, ttl }]).await?;
+            submit(&state, vec![Submission::Event { event, ttl }]).await?;
             Ok(Json(Value::Null))
         }
         Logged::Batch(batch) => log_batch(&state, batch).await,
     }
 }
 
-/// What a body logs.
+/// The events of a body.
 enum Logged {
     One(Event, Ttl),
     Batch(EventBatch),
@@ -44,7 +43,7 @@ impl Logged {
     }
 }
 
-/// Stores the good ones; 400 only if there is none.
+/// Stores the valid events of a batch. Answers 400 only if none is valid.
 async fn log_batch(state: &AppState, batch: EventBatch) -> Result<Json<Value>, ApiError> {
     let EventBatch { events, rejected } = batch;
     if events.is_empty() && !rejected.is_empty() {
@@ -54,6 +53,6 @@ async fn log_batch(state: &AppState, batch: EventBatch) -> Result<Json<Value>, A
     }
     let accepted = events.len();
     let submission = |(event, ttl): (Event, Ttl)| Submission::Event { event, ttl };
-    ack::store(state, events.into_iter().map(submission).collect()).await?;
+    submit(state, events.into_iter().map(submission).collect()).await?;
     Ok(Json(json!({"accepted": accepted, "rejected": rejected})))
 }

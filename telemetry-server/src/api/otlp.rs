@@ -1,188 +1,249 @@
 //! OTLP over HTTP: `POST /v1/traces`, `/v1/metrics`, `/v1/logs`.
 
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
-use telemetry_core::Timestamp;
-use tokio::sync::oneshot;
+use telemetry_core::{QueryError, Timestamp};
+use telemetry_otlp::{
+    Compression, DecodeError, Decoded, Encoding, Increments, OtlpSignal, Rejections, Streams, decode,
+    error_response, export_response,
+};
+use tokio::sync::{MutexGuard, oneshot};
 
-use crate::ack;
-use crate::error::ApiError;
-use crate::otlp::{self, Compression, Encoding, Metrics, Refusal, Rejections};
+use crate::api::schema;
+use crate::api::submit::{Pending, submit};
+use crate::error::{ApiError, Detail};
 use crate::state::AppState;
 
-use super::schema;
-
-/// The three routes.
+/// Returns the three routes.
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
-        .route("/v1/traces", post(traces))
-        .route("/v1/metrics", post(metrics))
-        .route("/v1/logs", post(logs))
+        .route("/v1/traces", post(receive_traces))
+        .route("/v1/metrics", post(receive_metrics))
+        .route("/v1/logs", post(receive_logs))
 }
 
-/// Errors of the layers around the routes, in the encoding of the request.
-pub(super) async fn answer_in_kind(request: Request, next: Next) -> Response {
+/// Encodes every error on these routes as `google.rpc.Status`, in the encoding of the request.
+///
+/// The errors come from the routes and from the layers around them. Headers such as `Retry-After` stay.
+pub(super) async fn encode_errors(request: Request, next: Next) -> Response {
     let is_otlp = request.method() == Method::POST
-        && matches!(request.uri().path(), "/v1/traces" | "/v1/metrics" | "/v1/logs");
-    let encoding = is_otlp.then(|| Encoding::of(request.headers()).unwrap_or(Encoding::Json));
-    let response = next.run(request).await;
-    match encoding {
-        Some(encoding) => otlp::in_kind(encoding, response),
-        None => response,
+        && OtlpSignal::ALL.iter().any(|signal| signal.path() == request.uri().path());
+    let encoding = is_otlp.then(|| encoding(request.headers()).unwrap_or(Encoding::Json));
+    let mut response = next.run(request).await;
+    let Some(encoding) = encoding else { return response };
+    let Some(Detail(message)) = response.extensions_mut().remove::<Detail>() else { return response };
+    let (mut head, _) = response.into_parts();
+    let body = error_response(encoding, rpc_code(head.status), message);
+    head.headers.remove(header::CONTENT_LENGTH);
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(encoding.content_type()));
+    Response::from_parts(head, body.into())
+}
+
+/// Returns the code of `google.rpc.Code` for an HTTP status.
+fn rpc_code(status: StatusCode) -> i32 {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => 8,
+        StatusCode::SERVICE_UNAVAILABLE => 14,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => 12,
+        StatusCode::UNAUTHORIZED => 16,
+        StatusCode::FORBIDDEN => 7,
+        StatusCode::REQUEST_TIMEOUT => 4,
+        status if status.is_client_error() => 3,
+        _ => 13,
     }
 }
 
-/// The body as received, or why it was not.
+/// The body, or why it was not received.
 type Body = Result<Bytes, BytesRejection>;
-
-/// How the records of a signal are read.
-type Read<T> = fn(Encoding, &[u8], usize, Timestamp, &mut Rejections) -> Result<T, Refusal>;
 
 #[utoipa::path(
     post,
     path = "/v1/traces",
     request_body(content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))),
-    responses((status = 200, body = Object, description = "Stored, or in part"), schema::OtlpRefused)
+    responses((status = 200, body = Object, description = "Stored, at least in part"), schema::OtlpRefused)
 )]
-pub(super) async fn traces(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
-    let work = async |encoding| {
-        let (spans, rejected) = read(&state, encoding, &headers, body, otlp::read_traces).await?;
-        some_are_good(spans.len(), &rejected)?;
-        ack::store(&state, spans).await?;
-        Ok(rejected)
-    };
-    answer(&headers, "rejectedSpans", work).await
+pub(super) async fn receive_traces(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    receive(OtlpSignal::Traces, state, &headers, body).await
 }
 
 #[utoipa::path(
     post,
     path = "/v1/logs",
     request_body(content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))),
-    responses((status = 200, body = Object, description = "Stored, or in part"), schema::OtlpRefused)
+    responses((status = 200, body = Object, description = "Stored, at least in part"), schema::OtlpRefused)
 )]
-pub(super) async fn logs(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
-    let work = async |encoding| {
-        let (logs, rejected) = read(&state, encoding, &headers, body, otlp::read_logs).await?;
-        some_are_good(logs.len(), &rejected)?;
-        ack::store(&state, logs).await?;
-        Ok(rejected)
-    };
-    answer(&headers, "rejectedLogRecords", work).await
+pub(super) async fn receive_logs(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    receive(OtlpSignal::Logs, state, &headers, body).await
 }
 
 #[utoipa::path(
     post,
     path = "/v1/metrics",
     request_body(content((Object = "application/json"), (Vec<u8> = "application/x-protobuf"))),
-    responses((status = 200, body = Object, description = "Stored, or in part"), schema::OtlpRefused)
+    responses((status = 200, body = Object, description = "Stored, at least in part"), schema::OtlpRefused)
 )]
-pub(super) async fn metrics(State(state): State<AppState>, headers: HeaderMap, body: Body) -> Response {
-    let work = async |encoding| {
-        let (metrics, rejected) = read(&state, encoding, &headers, body, otlp::read_metrics).await?;
-        some_are_good(metrics.ready.len() + metrics.cumulative.len(), &rejected)?;
-        // On a task of its own: a client that goes away must not leave in doubt what was counted.
-        let (told, stored) = oneshot::channel();
-        tokio::spawn(store_metrics(state.clone(), metrics, told));
-        stored.await.unwrap_or_else(|_| Err(ApiError::unavailable("the server is shutting down")))?;
-        Ok(rejected)
-    };
-    answer(&headers, "rejectedDataPoints", work).await
+pub(super) async fn receive_metrics(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    receive(OtlpSignal::Metrics, state, &headers, body).await
 }
 
-/// Answers in the encoding of the request; `name` is the JSON field that counts rejected records.
-async fn answer(
-    headers: &HeaderMap,
-    name: &str,
-    work: impl AsyncFnOnce(Encoding) -> Result<Rejections, ApiError>,
-) -> Response {
-    match Encoding::of(headers) {
-        Err(refusal) => otlp::refused(Encoding::Json, refusal.into()),
-        Ok(encoding) => match work(encoding).await {
-            Ok(rejected) => otlp::accepted(encoding, name, &rejected),
-            Err(error) => otlp::refused(encoding, error),
-        },
-    }
-}
-
-/// Reads the records.
-async fn read<T: Send + 'static>(
-    state: &AppState,
-    encoding: Encoding,
+/// Decodes and stores a request, and answers in its encoding.
+async fn receive(
+    signal: OtlpSignal,
+    state: AppState,
     headers: &HeaderMap,
     body: Body,
-    read: Read<T>,
-) -> Result<(T, Rejections), ApiError> {
+) -> Result<Response, ApiError> {
+    let encoding = encoding(headers)?;
+    let rejections = decode_and_store(signal, encoding, state, headers, body).await?;
+    let content_type = HeaderValue::from_static(encoding.content_type());
+    let body = export_response(signal, encoding, &rejections);
+    Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
+}
+
+async fn decode_and_store(
+    signal: OtlpSignal,
+    encoding: Encoding,
+    state: AppState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Rejections, ApiError> {
     let body = body.map_err(|rejection| ApiError::Status(rejection.status(), rejection.body_text()))?;
-    let compression = Compression::of(headers)?;
-    let limit = state.max_body_bytes();
-    // A few kilobytes may become a body of the largest size.
+    let compression = Compression::from_content_encoding(&text(headers, &header::CONTENT_ENCODING))?;
+    let max_body_bytes = state.max_body_bytes();
+    // The size of a compressed body is known only after decompression.
     let bytes = (compression == Compression::None).then_some(body.len());
     let work = move || {
-        let mut rejected = Rejections::default();
-        let plain = compression.undo(&body, limit)?;
-        let records = read(encoding, &plain, limit, Timestamp::now(), &mut rejected)?;
-        Ok((records, rejected))
+        let body = compression.decompress(&body, max_body_bytes)?;
+        decode(signal, encoding, &body, max_body_bytes, Timestamp::now())
     };
-    let done: Result<_, Refusal> = state.decoders().run(bytes, work).await?;
-    Ok(done?)
-}
-
-/// A request of which nothing can be kept is a bad request, not a partial success.
-fn some_are_good(good: usize, rejected: &Rejections) -> Result<(), ApiError> {
-    if good == 0 && rejected.count() > 0 {
-        return Err(ApiError::bad_request(rejected.message()));
+    let decoded: Result<Decoded, DecodeError> = state.decode_limiter().run(bytes, work).await?;
+    let Decoded { submissions, cumulative, rejections } = decoded?;
+    if submissions.is_empty() && cumulative.is_empty() && rejections.count() > 0 {
+        // A request without any record to store is a bad request, not a partial success.
+        return Err(ApiError::bad_request(rejections.message()));
     }
-    Ok(())
-}
-
-/// Stores measurements, of cumulative streams what was added to them, and tells the client.
-///
-/// A client is told in time, but other points of the streams wait until the outcome is known: what is sent
-/// again while the first try is pending would count twice.
-async fn store_metrics(state: AppState, metrics: Metrics, told: oneshot::Sender<Result<(), ApiError>>) {
-    let Metrics { ready: mut submissions, cumulative } = metrics;
-    // A client that is gone needs no answer.
-    let tell = |answer| drop(told.send(answer));
     if cumulative.is_empty() {
-        return tell(ack::store(&state, submissions).await);
+        submit(&state, submissions).await?;
+    } else {
+        // On its own task: the outcome must become known also if the client goes away.
+        let (answer, answered) = oneshot::channel();
+        let decoded = Decoded { submissions, cumulative, ..Decoded::default() };
+        tokio::spawn(store_cumulative(state, decoded, answer));
+        answered.await.unwrap_or_else(|_| Err(ApiError::shutting_down()))?;
     }
-    let store = state.telemetry().store();
-    let settling = state.streams().settle(cumulative, store.as_ref());
-    let mut settled = match tokio::time::timeout(state.ack_within(), settling).await {
-        Ok(Ok(settled)) => settled,
-        Ok(Err(error)) => return tell(Err(error.into())),
-        Err(_) => return tell(Err(ack::not_now())),
+    Ok(rejections)
+}
+
+/// Stores metric points, for cumulative streams what was added to them, and sends the answer for the client.
+///
+/// The client gets its answer in time, but other points of the streams wait until the outcome is known: a
+/// point that is sent again while the first try is pending would be counted twice.
+async fn store_cumulative(state: AppState, decoded: Decoded, answer: oneshot::Sender<Result<(), ApiError>>) {
+    let Decoded { mut submissions, cumulative, .. } = decoded;
+    // A client that is gone needs no answer.
+    let send = |result| drop(answer.send(result));
+    let known = tokio::time::timeout(state.ack_within(), Claim::new(&state, cumulative)).await;
+    let mut claim = match known {
+        Ok(Ok(claim)) => claim,
+        Ok(Err(error)) => return send(Err(error.into())),
+        Err(_) => return send(Err(ApiError::not_committed())),
     };
-    submissions.append(&mut settled.increments);
+    submissions.append(&mut claim.increments.take_submissions());
     if submissions.is_empty() {
-        settled.stored();
-        return tell(Ok(()));
+        claim.stored();
+        return send(Ok(()));
     }
-    let mut pending = match ack::Pending::submit(&state, submissions) {
+    let mut pending = match Pending::submit(&state, submissions) {
         Ok(pending) => pending,
-        Err(error) => return tell(Err(error)),
+        Err(error) => return send(Err(error)),
     };
     let in_time = pending.wait(&state).await;
     let is_stored = in_time.is_ok();
-    tell(in_time);
+    send(in_time);
     if is_stored || pending.outcome(&state).await {
-        settled.stored();
+        claim.stored();
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        let status = match refusal {
-            Refusal::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Refusal::TooLarge { .. } | Refusal::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
+/// The sole use of the cumulative streams, from the conversion of a request's points until the outcome of
+/// storing them is known.
+///
+/// Dropped without [`Claim::stored`], the increments may or may not be stored, so the store is asked for the
+/// streams next time.
+struct Claim<'a> {
+    streams: MutexGuard<'a, Streams>,
+    increments: Increments,
+    has_store: bool,
+}
+
+impl<'a> Claim<'a> {
+    /// Waits for other requests, asks the store for unknown streams, and converts `points`.
+    async fn new(
+        state: &'a AppState,
+        points: Vec<telemetry_otlp::CumulativePoint>,
+    ) -> Result<Self, QueryError> {
+        let mut streams = state.streams().lock().await;
+        let store = state.telemetry().store();
+        if let Some(store) = &store {
+            let unknown = streams.unknown(&points);
+            if !unknown.is_empty() {
+                streams.learn(store.stream_marks(&unknown).await?);
+            }
+        }
+        let increments = streams.increments(points, store.is_some());
+        Ok(Self { streams, increments, has_store: store.is_some() })
+    }
+
+    fn stored(mut self) {
+        let increments = std::mem::take(&mut self.increments);
+        self.streams.stored(increments);
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if self.has_store {
+            self.streams.forget(&self.increments);
+        }
+    }
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, DecodeError> {
+    Encoding::from_content_type(&text(headers, &header::CONTENT_TYPE))
+}
+
+/// Returns the text of a header, empty if it is absent.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
+    headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+impl From<DecodeError> for ApiError {
+    fn from(error: DecodeError) -> Self {
+        let status = match error {
+            DecodeError::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            DecodeError::TooLarge { .. } | DecodeError::TooManyRecords => StatusCode::PAYLOAD_TOO_LARGE,
+            DecodeError::Malformed(_) => StatusCode::BAD_REQUEST,
         };
-        Self::Status(status, refusal.to_string())
+        Self::Status(status, error.to_string())
     }
 }

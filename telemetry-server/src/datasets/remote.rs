@@ -6,34 +6,33 @@ use axum::http::StatusCode;
 use reqwest::{Client, Url, redirect};
 use serde_json::{Value, json};
 
-use super::failed;
 use crate::error::ApiError;
 
-/// Rows sent together at most.
+/// Largest number of rows in a request.
 const ROWS: usize = 500;
-/// How long one request may take.
-const WITHIN: Duration = Duration::from_secs(30);
-/// Where rows are appended: servers up to 0.2 have the first, later ones the second.
+/// Longest time for one request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Versions of the route that appends rows: servers up to 0.2 have the first, later ones the second.
 const VERSIONS: [&str; 2] = ["v1", "v1beta"];
 
-/// A dataset that is being appended to.
+/// An export to a dataset of a server.
 pub(super) struct Remote {
     client: Client,
     base: Url,
     token: Option<String>,
     dataset_id: String,
-    /// The one of [`VERSIONS`] that the server knows, once it has answered.
+    /// The one of [`VERSIONS`] that the server has, once it has answered.
     version: Option<&'static str>,
     sent: usize,
 }
 
 impl Remote {
     pub(super) fn new(url: &str, token: Option<&str>, dataset_id: &str) -> Result<Self, ApiError> {
-        let what = "the datasets' server can't be asked";
-        let base = Url::parse(url).map_err(|error| failed(what, &error))?;
-        // A redirect would carry the token to a place nobody named.
-        let client = Client::builder().timeout(WITHIN).redirect(redirect::Policy::none()).build();
-        let client = client.map_err(|error| failed(what, &error))?;
+        let what = "can't send requests to the datasets server";
+        let base = Url::parse(url).map_err(|error| ApiError::export_failed(what, &error))?;
+        // A redirect would send the token to a host that is not configured.
+        let client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none()).build();
+        let client = client.map_err(|error| ApiError::export_failed(what, &error))?;
         Ok(Self {
             client,
             base,
@@ -44,6 +43,7 @@ impl Remote {
         })
     }
 
+    /// Sends rows in as many requests as needed.
     pub(super) async fn send(&mut self, rows: &[Value]) -> Result<(), ApiError> {
         for rows in rows.chunks(ROWS) {
             self.send_some(rows).await?;
@@ -52,6 +52,7 @@ impl Remote {
         Ok(())
     }
 
+    /// Sends one request, and finds out the version of the route first.
     async fn send_some(&mut self, rows: &[Value]) -> Result<(), ApiError> {
         let body = json!({ "rows": rows }).to_string();
         let mut missing = None;
@@ -62,13 +63,13 @@ impl Remote {
                 self.version = Some(version);
                 return Ok(());
             }
-            // An unknown dataset and an unknown route look alike.
+            // The answer is the same for an unknown dataset and an unknown route.
             if status != StatusCode::NOT_FOUND {
-                return Err(self.refused(status));
+                return Err(self.rejected(status));
             }
             missing = Some(status);
         }
-        Err(self.refused(missing.unwrap_or(StatusCode::NOT_FOUND)))
+        Err(self.rejected(missing.unwrap_or(StatusCode::NOT_FOUND)))
     }
 
     async fn post(&self, version: &str, body: String) -> Result<reqwest::Response, ApiError> {
@@ -81,16 +82,16 @@ impl Remote {
             request = request.bearer_auth(token);
         }
         let answered = request.send().await.map_err(reqwest::Error::without_url);
-        answered.map_err(|error| failed("the datasets' server does not answer", &error))
+        answered.map_err(|error| ApiError::export_failed("the datasets server does not answer", &error))
     }
 
-    fn refused(&self, status: StatusCode) -> ApiError {
+    fn rejected(&self, status: StatusCode) -> ApiError {
         let (id, sent) = (&self.dataset_id, self.sent);
         if status == StatusCode::NOT_FOUND {
-            return ApiError::not_found(format!("no dataset `{id}` on the datasets' server"));
+            return ApiError::not_found(format!("no dataset `{id}` on the datasets server"));
         }
-        let detail = format!("the datasets' server answered {status} for `{id}`, after {sent} rows");
-        tracing::error!("{detail}");
+        let detail = format!("the datasets server answered {status} for `{id}`, after {sent} rows");
+        tracing::error!("export failed: {detail}");
         let status = if status.is_client_error() { StatusCode::BAD_REQUEST } else { StatusCode::BAD_GATEWAY };
         ApiError::Status(status, detail)
     }

@@ -1,12 +1,12 @@
-//! Names as Prometheus can read them.
+//! Names that Prometheus can parse.
 
 use std::borrow::Cow;
 
-/// Names this program uses itself.
+/// Prefixes of the names that this program uses itself.
 const OURS: [&str; 3] = ["telemetry_", "http_server_", "process_"];
 
-/// A metric's name: what Prometheus can't read becomes `_`, and a counter ends `_total`. `None`: the name
-/// is one of the program's own.
+/// Returns a metric's name: invalid characters become `_`, and a counter ends with `_total`. `None` for a name that
+/// this program uses itself.
 pub(super) fn metric_name(name: &str, is_counter: bool) -> Option<String> {
     let mut escaped = escape(name, |c| c == ':').into_owned();
     if is_counter && !escaped.ends_with("_total") {
@@ -15,19 +15,19 @@ pub(super) fn metric_name(name: &str, is_counter: bool) -> Option<String> {
     (!OURS.iter().any(|ours| escaped.starts_with(ours))).then_some(escaped)
 }
 
-/// A label's name.
+/// Returns a label's name: invalid characters become `_`.
 pub(super) fn label_name(name: &str) -> Cow<'_, str> {
     escape(name, |_| false)
 }
 
 fn escape(name: &str, also: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let is_good = |c: char| c.is_ascii_alphanumeric() || c == '_' || also(c);
-    let starts_badly = name.starts_with(|c: char| c.is_ascii_digit());
-    if !starts_badly && name.chars().all(is_good) {
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || also(c);
+    let starts_with_digit = name.starts_with(|c: char| c.is_ascii_digit());
+    if !starts_with_digit && name.chars().all(is_valid) {
         return Cow::Borrowed(name);
     }
-    let escaped = name.chars().map(|c| if is_good(c) { c } else { '_' });
-    Cow::Owned(starts_badly.then_some('_').into_iter().chain(escaped).collect())
+    let escaped = name.chars().map(|c| if is_valid(c) { c } else { '_' });
+    Cow::Owned(starts_with_digit.then_some('_').into_iter().chain(escaped).collect())
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_such_as_prometheus_reads() {
+    fn names_become_valid_for_prometheus() {
         for (name, is_counter, expected) in [
             ("queue_depth", false, Some("queue_depth")),
             ("queue_depth", true, Some("queue_depth_total")),

@@ -1,14 +1,15 @@
-//! The open connections, and which of them makes room for a new one.
+//! The open connections, and which one is closed to make room for a new one.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::Notify;
 
-/// A connection waits at least so long before it makes room: in a rush of new ones, a client still has the
-/// time to send a request.
+/// Shortest time that a connection waits for its client before it is closed to make room. In a rush of new
+/// connections, a client still has time to send a request.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// All open connections of one server.
@@ -16,7 +17,7 @@ const GRACE: Duration = Duration::from_millis(50);
 pub(crate) struct Connections {
     max: usize,
     open: Mutex<Open>,
-    /// One has closed.
+    /// Notified when a connection has closed.
     closed: Notify,
 }
 
@@ -26,11 +27,11 @@ struct Open {
     connections: HashMap<u64, Arc<Connection>>,
 }
 
-/// One connection: whether it waits for its client, and since when.
+/// One connection, with the time since when it waits for its client.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(super) struct Connection {
     opened: Instant,
-    /// Microseconds since the first connection of all, plus one; 0 while a request is worked on.
+    /// Microseconds from `origin`, plus one. 0 while a request is processed.
     waiting_since: AtomicU64,
     origin: Instant,
     evicted: Notify,
@@ -41,40 +42,40 @@ impl Connection {
         u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX - 1) + 1
     }
 
-    /// A request is complete and worked on: the connection is not closed for another.
-    pub(crate) fn work(&self) {
+    /// Marks the connection as processing a request. It is not closed to make room.
+    pub(super) fn start_request(&self) {
         self.waiting_since.store(0, Ordering::Relaxed);
     }
 
-    /// The client is waited for.
-    pub(crate) fn wait(&self) {
+    /// Marks the connection as waiting for its client.
+    pub(super) fn start_waiting(&self) {
         self.waiting_since.store(self.now(), Ordering::Relaxed);
     }
 
-    /// Completes when the connection must make room for another.
-    pub(crate) async fn evicted(&self) {
+    /// Completes when the connection has to make room for another.
+    pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// Completes if, `after` this time, the connection waits for its client; while it is worked on, never.
-    pub(crate) async fn left_waiting(&self, after: Duration) {
+    /// Completes after the time `after` if the connection then waits for its client. Otherwise never completes.
+    pub(super) async fn left_waiting(&self, after: Duration) {
         tokio::time::sleep(after).await;
         if self.waiting_since.load(Ordering::Relaxed) == 0 {
             std::future::pending::<()>().await;
         }
     }
 
-    pub(crate) fn age(&self) -> Duration {
+    fn age(&self) -> Duration {
         self.opened.elapsed()
     }
 }
 
-/// Keeps the place of a connection; dropped, the place is free.
+/// The place of a connection. Dropping it frees the place.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     number: u64,
     connections: Arc<Connections>,
-    pub(crate) connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
 }
 
 impl Drop for Place {
@@ -97,15 +98,15 @@ impl Connections {
         self.lock().connections.len()
     }
 
-    /// A place for one more. At the bound the connection that has waited the longest for its client is
-    /// closed; if every one is being answered, or is too new, waits.
-    pub(crate) async fn enter(self: &Arc<Self>, origin: Instant) -> Place {
+    /// Waits for a place. If there is none, closes the connection that has waited the longest for its client,
+    /// unless it is too new. Connections that process a request are never closed.
+    pub(super) async fn enter(self: &Arc<Self>, origin: Instant) -> Place {
         loop {
             let closed = self.closed.notified();
             if let Some(place) = self.try_enter(origin) {
                 return place;
             }
-            // Nothing tells when a connection begins to wait, nor when it is new no longer.
+            // There is no notification for a connection that starts to wait, or that becomes old enough.
             let _ = tokio::time::timeout(GRACE / 4, closed).await;
         }
     }
@@ -123,24 +124,24 @@ impl Connections {
                 return None;
             }
             let connection = open.connections.get(&longest)?;
-            // Its place is free once it is closed; until then it is not evicted again.
-            connection.work();
+            // Its place is free once it is closed. Until then it must not be chosen again.
+            connection.start_request();
             connection.evicted.notify_one();
-            tracing::debug!(age = ?connection.age(), "closed a connection to make room for another");
+            tracing::debug!(age = ?connection.age(), "http: closed a waiting connection to make room for a new one");
             return None;
         }
         let number = open.next;
         open.next += 1;
         let connection =
             Connection { opened: Instant::now(), waiting_since: 0.into(), origin, evicted: Notify::new() };
-        connection.wait();
+        connection.start_waiting();
         let connection = Arc::new(connection);
         open.connections.insert(number, Arc::clone(&connection));
         Some(Place { number, connections: Arc::clone(self), connection })
     }
 
-    /// Waits until every connection has ended.
-    pub(crate) async fn all_closed(&self) {
+    /// Waits until every connection has closed.
+    pub(super) async fn all_closed(&self) {
         loop {
             let closed = self.closed.notified();
             if self.count() == 0 {
@@ -151,46 +152,74 @@ impl Connections {
     }
 }
 
+/// File descriptors for everything except connections: databases, pipes, connections of sinks.
+const OTHER_DESCRIPTORS: usize = 128;
+
+/// Raises the process's limit of open files for `connections`, as far as the system allows. Returns how many
+/// connections are possible.
+pub(crate) fn possible_connections(connections: usize) -> usize {
+    let needed = connections.saturating_add(OTHER_DESCRIPTORS) as u64;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= needed) {
+        return connections;
+    }
+    let raised = maximum.map_or(needed, |maximum| maximum.min(needed));
+    let outcome = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum });
+    let available = if outcome.is_ok() { raised } else { current.unwrap_or(raised) };
+    let possible = usize::try_from(available).unwrap_or(usize::MAX).saturating_sub(OTHER_DESCRIPTORS).max(1);
+    if possible < connections {
+        tracing::warn!(
+            max_connections = connections,
+            possible,
+            "http: the server accepts fewer connections than `max_connections`; raise the limit of open files"
+        );
+    }
+    possible.min(connections)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
-    /// Opens a connection that has waited longer than any that is opened later, and long enough.
+    /// Opens a connection that has waited longer than every one opened later, and long enough to be closed.
     async fn waiting(connections: &Arc<Connections>) -> Place {
         let place = connections.enter(Instant::now()).await;
         place.connection.waiting_since.store(1, Ordering::Relaxed);
         place
     }
 
-    /// The time at which what waits since the beginning has waited long enough.
+    /// Returns an origin from which the grace period has passed already.
     fn origin() -> Instant {
         Instant::now().checked_sub(2 * GRACE).unwrap()
     }
 
     #[tokio::test]
-    async fn the_longest_waiting_makes_room_and_one_at_work_does_not() {
+    async fn the_longest_waiting_connection_is_closed_and_a_busy_one_is_not() {
         let connections = Connections::new(2);
-        let at_work = waiting(&connections).await;
-        at_work.connection.work();
+        let busy = waiting(&connections).await;
+        busy.connection.start_request();
         let waiting = waiting(&connections).await;
         assert!(connections.enter(origin()).now_or_never().is_none(), "there is no room yet");
         assert!(waiting.connection.evicted().now_or_never().is_some());
-        assert!(at_work.connection.evicted().now_or_never().is_none());
+        assert!(busy.connection.evicted().now_or_never().is_none());
         drop(waiting);
         let newest = connections.enter(origin()).await;
-        assert!(connections.enter(origin()).now_or_never().is_none(), "the newest has its time to send");
-        newest.connection.work();
-        assert!(connections.enter(origin()).now_or_never().is_none(), "all are at work: one more waits");
-        drop(at_work);
+        assert!(
+            connections.enter(origin()).now_or_never().is_none(),
+            "the newest has time to send a request"
+        );
+        newest.connection.start_request();
+        assert!(connections.enter(origin()).now_or_never().is_none(), "all are busy: one more waits");
+        drop(busy);
         assert!(connections.enter(origin()).now_or_never().is_some());
     }
 
     #[tokio::test]
-    async fn a_closed_connection_leaves_its_place() {
+    async fn a_closed_connection_frees_its_place() {
         let connections = Connections::new(1);
         let first = connections.enter(Instant::now()).await;
-        first.connection.work();
+        first.connection.start_request();
         let second = tokio::spawn({
             let connections = Arc::clone(&connections);
             async move { connections.enter(Instant::now()).await.number }
@@ -199,5 +228,11 @@ mod tests {
         drop(first);
         assert_eq!(second.await.unwrap(), 1);
         connections.all_closed().await;
+    }
+
+    #[test]
+    fn there_are_never_more_connections_than_the_setting_allows() {
+        assert_eq!(possible_connections(1), 1);
+        assert!((1..=usize::MAX).contains(&possible_connections(usize::MAX)));
     }
 }

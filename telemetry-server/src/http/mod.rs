@@ -1,14 +1,14 @@
-//! HTTP, up to the API: connections, and the bounds of requests.
+//! HTTP below the API: connections, and the limits on requests.
 
-mod admit;
 mod connections;
-mod descriptors;
+mod decode_limiter;
+mod hyper_errors;
+mod limit_requests;
+mod request_limiter;
 mod serve;
-mod ticket;
-mod told;
 
-pub(crate) use admit::admit;
-pub(crate) use connections::Connections;
-pub(crate) use descriptors::provide;
+pub(crate) use connections::{Connections, possible_connections};
+pub(crate) use decode_limiter::DecodeLimiter;
+pub(crate) use limit_requests::limit_requests;
+pub(crate) use request_limiter::RequestLimiter;
 pub(crate) use serve::serve;
-pub(crate) use ticket::Admission;

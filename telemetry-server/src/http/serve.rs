@@ -1,4 +1,4 @@
-//! Serves connections: HTTP/1.1 by hyper, with a bound on everything a client can hold on to.
+//! Serves connections: HTTP/1.1 by hyper, with a limit on everything a client can occupy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,18 +16,19 @@ use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt as _;
 
-use crate::Limits;
 use crate::http::connections::{Connections, Place};
-use crate::http::told::Told;
+use crate::http::hyper_errors::ErrorBodies;
+use crate::limits::Limits;
 
-/// Bytes buffered per connection at most, beyond a head.
+/// Largest buffer of a connection, unless a head may be larger.
 const BUFFER: usize = 64 << 10;
-/// How long a request may take to be complete once the server stops. It is accepted when it is complete.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long nothing is accepted after the system has refused to.
-const BREATHER: Duration = Duration::from_millis(50);
+/// How long a request may still take to arrive completely once the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// Pause after the system could not accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` says so, then answers what was accepted; returns when the last connection ended.
+/// Serves until `stop` is true. Then answers the complete requests, and returns when the last connection has
+/// closed.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -52,9 +53,9 @@ pub(crate) async fn serve(
                     tokio::spawn(connection(http.clone(), io, router.clone(), place, stopped.clone()));
                 }
                 Err(error) => {
-                    // A client that is gone already, or no descriptors: neither ends the server.
-                    tracing::warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(BREATHER).await;
+                    // The client has gone already, or the file descriptors are used up. Neither ends the server.
+                    tracing::warn!(%error, "http: can't accept a connection; trying again");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
@@ -63,24 +64,25 @@ pub(crate) async fn serve(
         () = accept => {}
         _ = stop.wait_for(|stop| *stop) => {}
     }
-    // Who comes now is refused by the system at once, instead of waiting for nobody.
+    // The system now refuses new connections at once, instead of letting them wait in vain.
     drop(listener);
     connections.all_closed().await;
 }
 
-type Io = Told<TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>>;
+type Io = ErrorBodies<TokioIo<std::pin::Pin<Box<TimeoutStream<TcpStream>>>>>;
 
+/// Adds the write timeout and the bodies of errors.
 fn prepare(stream: TcpStream, write_timeout: Duration) -> Io {
-    // An answer is one write; waiting for more to send would only delay it.
+    // An answer is one write. Waiting for more data would only delay it.
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "can't set TCP_NODELAY");
+        tracing::debug!(%error, "http: can't set TCP_NODELAY; answers may be delayed");
     }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(write_timeout));
-    Told::new(TokioIo::new(Box::pin(stream)))
+    ErrorBodies::new(TokioIo::new(Box::pin(stream)))
 }
 
-/// Serves one connection to its end.
+/// Serves one connection until it closes.
 async fn connection(
     http: http1::Builder,
     io: Io,
@@ -107,10 +109,10 @@ async fn connection(
         serving.as_mut().graceful_shutdown();
         outcome = tokio::select! {
             outcome = serving => Some(outcome),
-            () = place.connection.left_waiting(LAST_WORDS) => None,
+            () = place.connection.left_waiting(STOP_GRACE) => None,
         };
     }
     if let Some(Err(error)) = outcome {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "http: a connection ended early");
     }
 }

@@ -1,4 +1,4 @@
-//! Input of every wrong form: a clear refusal, and the server goes on.
+//! Invalid input of every kind: the error is clear, and the server keeps serving.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::support::{JSON, PROTOBUF, Server, logs, metrics, spans};
 
 const ROUTES: [&str; 3] = ["/v1/traces", "/v1/metrics", "/v1/logs"];
 
-/// `google.rpc.Status`, as errors are answered.
+/// `google.rpc.Status`, the body of error answers.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Status {
     #[prost(int32, tag = "1")]
@@ -26,7 +26,7 @@ struct Status {
     message: String,
 }
 
-/// The files of the corpus: route, name, bytes. A name begins with the status that answers it.
+/// Returns the files of the corpus: route, name, bytes. A name begins with the expected status.
 fn corpus() -> Vec<(&'static str, String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/otlp/corpus");
     let mut files = Vec::new();
@@ -47,22 +47,22 @@ fn content_type(name: &str) -> &'static str {
     if Path::new(name).extension().is_some_and(|extension| extension == "json") { JSON } else { PROTOBUF }
 }
 
-/// Never a server error, whatever comes.
-fn is_fair(status: StatusCode) -> bool {
+/// Returns true for success and for a client error. No input may cause a server error.
+fn is_expected(status: StatusCode) -> bool {
     status.is_success() || status.is_client_error()
 }
 
-/// The server still takes a good span, and shows it.
+/// Checks that the server still stores a span and returns it.
 async fn still_serves(server: &Server) {
     let span = json!({"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "00f067aa0ba902b7", "name": "alive",
                       "startTimeUnixNano": "1", "endTimeUnixNano": "2"});
-    server.keeps("/v1/traces", &spans(&json!([span]))).await;
+    server.stores("/v1/traces", &spans(&json!([span]))).await;
     let answer = server.get("/v1/telemetry/traces/0af7651916cd43dd8448eb211c80319c").await;
     assert_eq!(answer.status, StatusCode::OK);
 }
 
 #[tokio::test]
-async fn every_file_of_the_corpus_is_answered_as_its_name_says() {
+async fn every_file_of_the_corpus_gets_the_status_in_its_name() {
     let server = Server::new();
     for (route, name, body) in corpus() {
         let answer = server.post(route, content_type(&name), &body).await;
@@ -74,17 +74,17 @@ async fn every_file_of_the_corpus_is_answered_as_its_name_says() {
             String::from_utf8_lossy(&answer.body)
         );
         if name.contains("partial") {
-            assert!(!matches!(&answer.body[..], b"" | b"{}"), "{name}: all was kept");
+            assert!(!matches!(&answer.body[..], b"" | b"{}"), "{name}: every record was stored");
         }
         for other in ROUTES {
             let status = server.post(other, content_type(&name), &body).await.status;
-            assert!(is_fair(status), "{other} {name}: {status}");
+            assert!(is_expected(status), "{other} {name}: {status}");
         }
     }
     still_serves(&server).await;
 }
 
-/// The same numbers in every run.
+/// Pseudorandom numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -97,6 +97,7 @@ impl Numbers {
     }
 }
 
+/// Changes one to four bytes or ranges of bytes.
 fn mutated(body: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     let mut bytes = body.to_vec();
     for _ in 0..=numbers.below(3) {
@@ -119,22 +120,22 @@ fn mutated(body: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn broken_messages_never_break_the_server() {
+async fn malformed_messages_never_cause_a_server_error() {
     const MUTATIONS: usize = 250;
     let server = Server::new();
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
-    let mut refused = 0;
+    let mut rejected = 0;
     let small = |body: &[u8]| !body.is_empty() && body.len() < 8_192;
     for (route, name, body) in corpus().into_iter().filter(|(_, _, body)| small(body)) {
         let truncated = (0..body.len()).step_by(body.len().div_ceil(128)).map(|end| body[..end].to_vec());
         let mutated: Vec<Vec<u8>> = (0..MUTATIONS).map(|_| mutated(&body, &mut numbers)).collect();
         for bytes in truncated.chain(mutated) {
             let answer = server.post(route, content_type(&name), &bytes).await;
-            assert!(is_fair(answer.status), "{route} {name}: {} for {bytes:?}", answer.status);
-            refused += usize::from(answer.status.is_client_error());
+            assert!(is_expected(answer.status), "{route} {name}: {} for {bytes:?}", answer.status);
+            rejected += usize::from(answer.status.is_client_error());
         }
     }
-    assert!(refused > 1_000, "only {refused} were refused");
+    assert!(rejected > 1_000, "only {rejected} were rejected");
     still_serves(&server).await;
 }
 
@@ -145,7 +146,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn bombs_are_told_to_be_too_large() {
+async fn decompression_bombs_are_answered_413() {
     let server = Server::new();
     let zeros = vec![b' '; 32 << 20];
     let bombs = [("gzip", gzip(&zeros)), ("zstd", zstd::encode_all(&zeros[..], 3).unwrap())];
@@ -159,12 +160,12 @@ async fn bombs_are_told_to_be_too_large() {
         }
     }
     let too_large = server.post("/v1/traces", JSON, &zeros).await;
-    assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE, "not compressed at all");
+    assert_eq!(too_large.status, StatusCode::PAYLOAD_TOO_LARGE, "uncompressed");
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn a_compressed_request_is_as_good_as_a_plain_one() {
+async fn a_compressed_request_is_stored_like_an_uncompressed_one() {
     let server = Server::new();
     let span = json!({"traceId": "1".repeat(32), "spanId": "2".repeat(16), "startTimeUnixNano": "1", "endTimeUnixNano": "2"});
     let body = spans(&json!([span])).to_string();
@@ -179,7 +180,7 @@ async fn a_compressed_request_is_as_good_as_a_plain_one() {
 }
 
 #[tokio::test]
-async fn wrong_content_types_are_named() {
+async fn unknown_content_types_are_answered_415() {
     let server = Server::new();
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/grpc", "é"] {
         let answer = server.post("/v1/logs", content_type, b"{}").await;
@@ -188,12 +189,16 @@ async fn wrong_content_types_are_named() {
     let headers = [("content-type", JSON), ("content-encoding", "br")];
     let answer = server.send("/v1/logs", &headers, b"{}").await;
     assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    assert_eq!(server.send("/v1/logs", &[], b"{}").await.status, StatusCode::OK, "none is taken as JSON");
+    assert_eq!(
+        server.send("/v1/logs", &[], b"{}").await.status,
+        StatusCode::OK,
+        "no content type means JSON"
+    );
     assert_eq!(server.get("/v1/logs").await.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
 #[tokio::test]
-async fn errors_come_in_the_encoding_of_the_request() {
+async fn errors_have_the_encoding_of_the_request() {
     let server = Server::new();
     let answer = server.post("/v1/traces", PROTOBUF, b"\xff").await;
     assert_eq!((answer.status, answer.content_type()), (StatusCode::BAD_REQUEST, PROTOBUF));
@@ -206,7 +211,7 @@ async fn errors_come_in_the_encoding_of_the_request() {
 }
 
 #[tokio::test]
-async fn errors_of_the_layers_before_the_receiver_come_in_its_encoding_too() {
+async fn errors_of_the_layers_around_the_routes_have_the_encoding_of_the_request() {
     let settings = Settings {
         tokens: Tokens::from_options(&Options::from_pairs([("tokens", OptionValue::Text("hush".into()))]))
             .unwrap(),
@@ -225,7 +230,7 @@ async fn errors_of_the_layers_before_the_receiver_come_in_its_encoding_too() {
 }
 
 #[tokio::test]
-async fn deep_nesting_is_refused() {
+async fn deep_nesting_is_rejected() {
     let server = Server::new();
     for deep in ["[".repeat(100_000), r#"{"a":"#.repeat(100_000)] {
         assert_eq!(server.post("/v1/logs", JSON, deep.as_bytes()).await.status, StatusCode::BAD_REQUEST);
@@ -247,7 +252,7 @@ async fn deep_nesting_is_refused() {
         let body = ExportLogsServiceRequest { resource_logs }.encode_to_vec();
         assert_eq!(server.post("/v1/logs", PROTOBUF, &body).await.status, expected, "{levels}");
     }
-    // A list in a list in a list …, half a million deep: each level a tag and a length, from within.
+    // Half a million nested lists, built from the innermost: each level is a tag and a length.
     let mut deepest = Vec::new();
     let lists = [0x0a, 0x2a].repeat(500_000);
     for tag in lists.into_iter().chain([0x2a, 0x12, 0x12, 0x0a]) {
@@ -258,13 +263,13 @@ async fn deep_nesting_is_refused() {
     deepest.reverse();
     assert_eq!(server.post("/v1/logs", PROTOBUF, &deepest).await.status, StatusCode::BAD_REQUEST);
     for route in ROUTES {
-        assert!(is_fair(server.post(route, PROTOBUF, &deepest).await.status), "{route}");
+        assert!(is_expected(server.post(route, PROTOBUF, &deepest).await.status), "{route}");
     }
     still_serves(&server).await;
 }
 
 #[tokio::test]
-async fn many_empty_records_are_told_to_be_too_many() {
+async fn too_many_empty_records_are_answered_413() {
     let server = Server::new();
     // resource_spans { scope_spans { spans {} spans {} … } }, four million times.
     let mut body = [0x12, 0].repeat(4 << 20);
@@ -281,7 +286,7 @@ async fn many_empty_records_are_told_to_be_too_many() {
 }
 
 #[tokio::test]
-async fn text_that_is_not_utf_8_is_refused() {
+async fn text_that_is_not_utf_8_is_rejected() {
     let server = Server::new();
     let body = b"{\"resourceLogs\": [{\"scopeLogs\": [{\"logRecords\": [{\"body\": {\"stringValue\": \"\xff\"}}]}]}]}";
     assert_eq!(server.post("/v1/logs", JSON, body).await.status, StatusCode::BAD_REQUEST);
@@ -293,7 +298,7 @@ async fn text_that_is_not_utf_8_is_refused() {
 }
 
 #[tokio::test]
-async fn a_request_on_the_route_of_another_signal_is_told_where_it_belongs() {
+async fn an_error_names_the_route_for_a_request_of_another_signal() {
     let server = Server::new();
     let bodies = [spans(&json!([])), metrics(&json!([])), logs(&json!([]))];
     for (body, belongs) in bodies.iter().zip(ROUTES) {
@@ -308,13 +313,13 @@ async fn a_request_on_the_route_of_another_signal_is_told_where_it_belongs() {
             }
         }
     }
-    // In protobuf the wire types give it away.
+    // In protobuf the wire types differ.
     let (_, _, log) = corpus().into_iter().find(|(_, name, _)| name == "200-everything.logs.pb").unwrap();
     assert_eq!(server.post("/v1/traces", PROTOBUF, &log).await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn every_spelling_of_nan_is_text_or_no_json() {
+async fn nan_and_infinities_are_text_or_invalid_json() {
     let server = Server::new();
     let log = |value: &str| {
         format!(
@@ -338,7 +343,7 @@ async fn every_spelling_of_nan_is_text_or_no_json() {
 }
 
 #[tokio::test]
-async fn a_key_that_stands_twice_does_no_harm() {
+async fn a_repeated_key_does_no_harm() {
     let server = Server::new();
     let body = r#"{"resourceLogs":[],"resourceLogs":[{"scopeLogs":[{"logRecords":[{"timeUnixNano":"1","timeUnixNano":"2",
         "body":{"stringValue":"twice"},"attributes":[{"key":"k","value":{"intValue":1}},{"key":"k","value":{"intValue":2}}]}]}]}]}"#;

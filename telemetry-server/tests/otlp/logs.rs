@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Server, logs};
 
 #[tokio::test]
-async fn a_log_keeps_everything() {
+async fn every_field_of_a_log_is_stored() {
     let server = Server::new();
     let (trace, span) = ("5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174");
     let log = json!({
@@ -14,7 +14,7 @@ async fn a_log_keeps_everything() {
         "attributes": [{"key": "ms", "value": {"intValue": "900"}}], "flags": 1,
         "traceId": trace.to_uppercase(), "spanId": span, "eventName": "slow",
     });
-    server.keeps("/v1/logs", &logs(&json!([log]))).await;
+    server.stores("/v1/logs", &logs(&json!([log]))).await;
     let found = &server.query("/logs", &json!({"trace_id": trace})).await["data"][0];
     assert_eq!(found["message"], "slow answer");
     assert_eq!(found["severity"], "warn");
@@ -30,11 +30,11 @@ async fn a_log_keeps_everything() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_text_is_json() {
+async fn a_body_that_is_not_text_becomes_json() {
     let server = Server::new();
     let body = json!({"kvlistValue": {"values": [{"key": "k", "value": {"doubleValue": 1.5}}]}});
     server
-        .keeps("/v1/logs", &logs(&json!([{"timeUnixNano": "1", "body": body}, {"timeUnixNano": "2"}])))
+        .stores("/v1/logs", &logs(&json!([{"timeUnixNano": "1", "body": body}, {"timeUnixNano": "2"}])))
         .await;
     let found = server.query("/logs", &json!({})).await;
     assert_eq!(found["data"][1]["message"], r#"{"k":1.5}"#);
@@ -42,9 +42,9 @@ async fn a_body_that_is_no_text_is_json() {
 }
 
 #[tokio::test]
-async fn a_log_without_a_time_was_logged_when_it_was_observed() {
+async fn a_log_without_a_time_has_the_time_of_observation() {
     let server = Server::new();
-    server.keeps("/v1/logs", &logs(&json!([{"observedTimeUnixNano": "1700000001000000000"}]))).await;
+    server.stores("/v1/logs", &logs(&json!([{"observedTimeUnixNano": "1700000001000000000"}]))).await;
     let found = server.query("/logs", &json!({})).await;
     assert_eq!(found["data"][0]["timestamp"], "2023-11-14T22:13:21Z");
 }

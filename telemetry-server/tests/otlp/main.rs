@@ -1,4 +1,4 @@
-//! The OTLP receiver, asked through the same router that answers the queries.
+//! The OTLP receiver: records are sent and queried through one router.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
 

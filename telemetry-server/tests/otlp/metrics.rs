@@ -1,4 +1,4 @@
-//! Metrics: increments of cumulative streams, and what histograms become.
+//! Metrics: increments of cumulative streams, and the points of histograms.
 
 use axum::http::StatusCode;
 use serde_json::{Value as Json, json};
@@ -10,7 +10,7 @@ use crate::support::{JSON, Server, metrics};
 const DELTA: u8 = 1;
 const CUMULATIVE: u8 = 2;
 
-/// A point of the stream that starts at `start` seconds.
+/// Returns a point of the stream that starts at `start` seconds.
 fn point(start: u64, time: u64, value: i64) -> Json {
     json!({
         "startTimeUnixNano": (start * 1_000_000_000).to_string(), "timeUnixNano": (time * 1_000_000_000).to_string(),
@@ -25,7 +25,7 @@ fn sum(temporality: u8, is_monotonic: bool, points: &Json) -> Json {
 }
 
 async fn sends(server: &Server, points: Json) {
-    server.keeps("/v1/metrics", &sum(CUMULATIVE, true, &points)).await;
+    server.stores("/v1/metrics", &sum(CUMULATIVE, true, &points)).await;
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_cumulative_sum_becomes_increments() {
 }
 
 #[tokio::test]
-async fn a_point_that_comes_twice_or_late_counts_once() {
+async fn a_point_sent_twice_or_late_is_counted_once() {
     let server = Server::new();
     for _ in 0..2 {
         sends(&server, json!([point(10, 20, 5)])).await;
@@ -52,13 +52,13 @@ async fn a_restarted_sender_counts_from_zero() {
     let server = Server::new();
     sends(&server, json!([point(10, 20, 5)])).await;
     sends(&server, json!([point(25, 30, 2)])).await;
-    // Without another start time a lower value tells it.
+    // With the same start time, a lower value means a reset.
     sends(&server, json!([point(25, 40, 1)])).await;
     assert_eq!(server.values("prompt_tokens").await, [5.0, 2.0, 1.0]);
 }
 
 #[tokio::test]
-async fn two_senders_that_differ_in_their_start_alone_are_two_streams() {
+async fn different_start_times_make_different_streams() {
     let server = Server::new();
     for (time, first, second) in [(20, 5, 100), (30, 6, 101)] {
         sends(&server, json!([point(10, time, first), point(11, time, second)])).await;
@@ -67,7 +67,7 @@ async fn two_senders_that_differ_in_their_start_alone_are_two_streams() {
 }
 
 #[tokio::test]
-async fn a_restart_of_the_server_counts_nothing_twice() {
+async fn after_a_restart_of_the_server_nothing_is_counted_twice() {
     let store = MemoryStore::new("the-server");
     for value in [5, 8] {
         let server = Server::over(&store, &Settings::default());
@@ -80,15 +80,15 @@ async fn a_restart_of_the_server_counts_nothing_twice() {
 #[tokio::test]
 async fn a_delta_and_a_gauge_are_stored_as_they_are() {
     let server = Server::new();
-    server.keeps("/v1/metrics", &sum(DELTA, true, &json!([point(10, 20, 5), point(20, 30, 5)]))).await;
+    server.stores("/v1/metrics", &sum(DELTA, true, &json!([point(10, 20, 5), point(20, 30, 5)]))).await;
     assert_eq!(server.values("prompt_tokens").await, [5.0, 5.0]);
     let gauge = json!({"dataPoints": [{"timeUnixNano": "1000000000", "asDouble": 21.5}]});
-    server.keeps("/v1/metrics", &metrics(&json!([{"name": "temp", "unit": "Cel", "gauge": gauge}]))).await;
+    server.stores("/v1/metrics", &metrics(&json!([{"name": "temp", "unit": "Cel", "gauge": gauge}]))).await;
     assert_eq!(server.values("temp").await, [21.5]);
 }
 
 #[tokio::test]
-async fn an_up_down_counter_may_fall_and_a_known_gauge_is_a_level() {
+async fn an_up_down_counter_may_fall_and_a_known_gauge_stays_a_gauge() {
     let server = Server::new();
     let falling = |name: &str| {
         let points = [json!({"timeUnixNano": "1", "asInt": "3"}), json!({"timeUnixNano": "2", "asInt": "1"})];
@@ -97,7 +97,7 @@ async fn an_up_down_counter_may_fall_and_a_known_gauge_is_a_level() {
         metrics(&json!([{"name": name, "sum": sum}]))
     };
     for name in ["queue", "llama_stack_concurrent_requests"] {
-        server.keeps("/v1/metrics", &falling(name)).await;
+        server.stores("/v1/metrics", &falling(name)).await;
     }
     assert_eq!(server.values("queue").await, [3.0, -2.0]);
     assert_eq!(server.values("llama_stack_concurrent_requests").await, [3.0, 1.0]);
@@ -114,7 +114,7 @@ async fn a_histogram_becomes_a_count_a_sum_and_buckets() {
         });
         let histogram = json!({"aggregationTemporality": CUMULATIVE, "dataPoints": [point]});
         server
-            .keeps("/v1/metrics", &metrics(&json!([{"name": "lat", "unit": "s", "histogram": histogram}])))
+            .stores("/v1/metrics", &metrics(&json!([{"name": "lat", "unit": "s", "histogram": histogram}])))
             .await;
     }
     assert_eq!(server.values("lat_count").await, [3.0, 2.0]);
@@ -136,14 +136,16 @@ async fn a_histogram_becomes_a_count_a_sum_and_buckets() {
 }
 
 #[tokio::test]
-async fn an_exponential_histogram_and_a_summary_are_kept() {
+async fn an_exponential_histogram_and_a_summary_are_stored() {
     let server = Server::new();
     let point = json!({
         "timeUnixNano": "1", "count": "4", "sum": 7.5, "scale": 0, "zeroCount": 1,
         "positive": {"offset": -1, "bucketCounts": ["1", 0, "2"]},
     });
     let histogram = json!({"aggregationTemporality": DELTA, "dataPoints": [point]});
-    server.keeps("/v1/metrics", &metrics(&json!([{"name": "exp", "exponentialHistogram": histogram}]))).await;
+    server
+        .stores("/v1/metrics", &metrics(&json!([{"name": "exp", "exponentialHistogram": histogram}])))
+        .await;
     assert_eq!(server.values("exp_count").await, [4.0]);
     let mut buckets = server.values("exp_bucket").await;
     buckets.sort_by(f64::total_cmp);
@@ -151,14 +153,14 @@ async fn an_exponential_histogram_and_a_summary_are_kept() {
     let quantiles = json!([{"quantile": 0.5, "value": 2}, {"quantile": 0.99, "value": "NaN"}]);
     let point = json!({"timeUnixNano": "1", "count": 2, "sum": 4, "quantileValues": quantiles});
     server
-        .keeps("/v1/metrics", &metrics(&json!([{"name": "sum", "summary": {"dataPoints": [point]}}])))
+        .stores("/v1/metrics", &metrics(&json!([{"name": "sum", "summary": {"dataPoints": [point]}}])))
         .await;
     assert_eq!(server.values("sum").await, [2.0]);
     assert_eq!(server.values("sum_sum").await, [4.0]);
 }
 
 #[tokio::test]
-async fn a_point_that_means_nothing_is_rejected_with_its_reason() {
+async fn an_invalid_point_is_rejected_with_its_reason() {
     let server = Server::new();
     let value = |value: Json| json!({"timeUnixNano": "1", "asDouble": value});
     for (points, reason) in [
@@ -174,18 +176,18 @@ async fn a_point_that_means_nothing_is_rejected_with_its_reason() {
     }
     let no_temporality = sum(0, true, &json!([point(1, 2, 3)])).to_string();
     let answer = server.post("/v1/metrics", JSON, no_temporality.as_bytes()).await;
-    assert!(answer.json()["message"].as_str().unwrap().contains("neither delta"), "{}", answer.json());
+    assert!(answer.json()["message"].as_str().unwrap().contains("expected 1 (delta)"), "{}", answer.json());
     let points = json!([value(json!("NaN")), point(1, 2, 3)]);
     let answer = server.post("/v1/metrics", JSON, sum(DELTA, true, &points).to_string().as_bytes()).await;
     assert_eq!(answer.json()["partialSuccess"]["rejectedDataPoints"], "1", "{}", answer.json());
     assert_eq!(server.values("prompt_tokens").await, [3.0]);
-    // "No recorded value" is no measurement, and no fault.
+    // A point flagged "no recorded value" is skipped, not rejected.
     let silent = json!([{"timeUnixNano": "9", "flags": 1}]);
-    server.keeps("/v1/metrics", &sum(CUMULATIVE, true, &silent)).await;
+    server.stores("/v1/metrics", &sum(CUMULATIVE, true, &silent)).await;
 }
 
 #[tokio::test]
-async fn every_rejected_point_is_counted_and_its_metric_named() {
+async fn every_rejected_point_is_counted_and_the_reason_names_its_metric() {
     let server = Server::new();
     let points = json!([{"asInt": "1"}, {"asInt": "2"}]);
     let body = metrics(&json!([
@@ -203,12 +205,12 @@ async fn every_rejected_point_is_counted_and_its_metric_named() {
 }
 
 #[tokio::test]
-async fn extremes_that_are_no_number_cost_no_histogram() {
+async fn a_histogram_is_stored_without_extremes_that_are_not_numbers() {
     let server = Server::new();
     let point = json!({"count": 2, "sum": 3, "min": "NaN", "max": "Infinity", "bucketCounts": [1, 1],
         "explicitBounds": [1]});
     let histogram = json!({"aggregationTemporality": DELTA, "dataPoints": [point]});
-    server.keeps("/v1/metrics", &metrics(&json!([{"name": "h", "histogram": histogram}]))).await;
+    server.stores("/v1/metrics", &metrics(&json!([{"name": "h", "histogram": histogram}]))).await;
     assert_eq!(server.values("h_count").await, [2.0]);
     assert!(server.values("h_min").await.is_empty());
 }

@@ -1,4 +1,4 @@
-//! A server over the model store, and short requests to it.
+//! A server over the in-memory store, and helpers for requests.
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -19,7 +19,7 @@ pub(crate) struct Server {
     _pipeline: Pipeline,
 }
 
-/// What was answered.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -38,12 +38,12 @@ impl Answer {
 }
 
 impl Server {
-    /// A server that begins with nothing stored.
+    /// Starts a server with an empty store.
     pub(crate) fn new() -> Self {
         Self::over(&MemoryStore::new("the-server"), &Settings::default())
     }
 
-    /// A server over what an earlier one has stored.
+    /// Starts a server over the store of an earlier one.
     pub(crate) fn over(store: &MemoryStore, settings: &Settings) -> Self {
         let spec = SinkSpec { entry: &READY_MADE, context: ready_made(store.built()) };
         let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
@@ -66,13 +66,13 @@ impl Server {
         self.send(path, &[("content-type", content_type)], body).await
     }
 
-    /// Posts OTLP in JSON, all of which must be kept.
-    pub(crate) async fn keeps(&self, path: &str, body: &Json) {
+    /// Posts OTLP in JSON, and checks that every record is stored.
+    pub(crate) async fn stores(&self, path: &str, body: &Json) {
         let answer = self.post(path, JSON, body.to_string().as_bytes()).await;
         assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({})), "{path} {body}");
     }
 
-    /// Asks a query route.
+    /// Sends a query.
     pub(crate) async fn query(&self, path: &str, body: &Json) -> Json {
         let path = format!("/v1/telemetry{path}");
         let answer = self.post(&path, JSON, body.to_string().as_bytes()).await;
@@ -80,7 +80,7 @@ impl Server {
         answer.json()
     }
 
-    /// Gets a page.
+    /// Sends a GET request.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.answer(Request::get(path).body(Body::empty()).unwrap()).await
     }
@@ -92,7 +92,7 @@ impl Server {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    /// The values of a metric's raw points, over all series, as stored.
+    /// Returns the values of all points of a metric.
     pub(crate) async fn values(&self, metric: &str) -> Vec<f64> {
         let answer = self.query(&format!("/metrics/{metric}"), &json!({"start_time": 0})).await;
         let series = answer["data"].as_array().unwrap();
@@ -101,13 +101,13 @@ impl Server {
     }
 }
 
-/// An attribute in protobuf.
+/// Returns an attribute in protobuf.
 pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
     let value = Some(AnyValue { value: Some(any_value::Value::StringValue(value.into())) });
     KeyValue { key: key.into(), value, ..KeyValue::default() }
 }
 
-/// Lists of one resource and one scope, in JSON.
+/// Returns a request with one resource and one scope, in JSON.
 pub(crate) fn in_scope(resources: &str, scopes: &str, records: &str, items: &Json) -> Json {
     json!({resources: [{
         "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "chat"}}]},
@@ -115,17 +115,17 @@ pub(crate) fn in_scope(resources: &str, scopes: &str, records: &str, items: &Jso
     }]})
 }
 
-/// A request of spans in JSON.
+/// Returns a request with spans, in JSON.
 pub(crate) fn spans(items: &Json) -> Json {
     in_scope("resourceSpans", "scopeSpans", "spans", items)
 }
 
-/// A request of metrics in JSON.
+/// Returns a request with metrics, in JSON.
 pub(crate) fn metrics(items: &Json) -> Json {
     in_scope("resourceMetrics", "scopeMetrics", "metrics", items)
 }
 
-/// A request of logs in JSON.
+/// Returns a request with logs, in JSON.
 pub(crate) fn logs(items: &Json) -> Json {
     in_scope("resourceLogs", "scopeLogs", "logRecords", items)
 }

@@ -1,4 +1,4 @@
-//! Spans: what is sent is what every query answers.
+//! Spans: the queries return what was sent.
 
 use axum::http::StatusCode;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -15,8 +15,8 @@ const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 const ROOT: &str = "eee19b7ec3c1b173";
 const CHILD: &str = "eee19b7ec3c1b174";
 
-/// A whole span with everything a span may have.
-fn everything() -> Json {
+/// Returns a span with every field set.
+fn full_span() -> Json {
     json!({
         "traceId": TRACE, "spanId": CHILD, "parentSpanId": ROOT, "traceState": "a=b", "flags": 0x301,
         "name": "chat llama", "kind": 3, "startTimeUnixNano": "1700000000000000001",
@@ -42,9 +42,9 @@ fn everything() -> Json {
 }
 
 #[tokio::test]
-async fn a_span_keeps_everything() {
+async fn every_field_of_a_span_is_stored() {
     let server = Server::new();
-    server.keeps("/v1/traces", &spans(&json!([everything()]))).await;
+    server.stores("/v1/traces", &spans(&json!([full_span()]))).await;
     let span = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();
     assert_eq!(
         span["attributes"],
@@ -86,15 +86,15 @@ async fn protobuf_is_answered_in_protobuf_and_json_in_json() {
     assert_eq!((answer.status, answer.content_type()), (StatusCode::OK, PROTOBUF));
     let partial = ExportTraceServiceResponse::decode(&answer.body[..]).unwrap().partial_success.unwrap();
     assert_eq!(partial.rejected_spans, 1);
-    assert_eq!(partial.error_message, "span_id `` is not 8 bytes other than zero");
+    assert_eq!(partial.error_message, "invalid span_id ``: expected 8 bytes, not all zero");
     let found = server.query("/traces", &json!({})).await;
-    assert_eq!(found["data"].as_array().unwrap().len(), 1, "the good neighbour is kept");
+    assert_eq!(found["data"].as_array().unwrap().len(), 1, "the valid neighbour is stored");
     let answer = server.post("/v1/traces", JSON, b"{}").await;
     assert_eq!((answer.status, answer.content_type(), answer.json()), (StatusCode::OK, JSON, json!({})));
 }
 
 #[tokio::test]
-async fn a_bad_span_in_json_costs_none_of_its_neighbours() {
+async fn an_invalid_span_in_json_does_not_affect_its_neighbours() {
     let server = Server::new();
     let good = |id: &str| json!({"traceId": TRACE, "spanId": id, "name": "n", "startTimeUnixNano": "1", "endTimeUnixNano": "2"});
     let with = |field: &str, value: Json| {
@@ -124,14 +124,14 @@ async fn a_bad_span_in_json_costs_none_of_its_neighbours() {
     assert_eq!(answer.status, StatusCode::OK);
     let partial = &answer.json()["partialSuccess"];
     assert_eq!(partial["rejectedSpans"], bad.len().to_string(), "{partial}");
-    let reason = "traceId \"abc\" is not a text of 32 hexadecimal digits";
+    let reason = "invalid traceId \"abc\": expected text of 32 hexadecimal digits";
     assert!(partial["errorMessage"].as_str().unwrap().starts_with(reason), "{partial}");
     let tree = server.query("/spans", &json!({"attribute_filters": [], "attributes_to_return": []})).await;
     assert_eq!(tree["data"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]
-async fn a_request_of_which_nothing_is_good_is_a_bad_request() {
+async fn a_request_without_a_valid_record_is_a_bad_request() {
     let server = Server::new();
     let answer =
         server.post("/v1/traces", JSON, spans(&json!([{"traceId": "1"}])).to_string().as_bytes()).await;
@@ -143,22 +143,22 @@ async fn a_request_of_which_nothing_is_good_is_a_bad_request() {
 async fn a_span_sent_again_is_stored_once() {
     let server = Server::new();
     for _ in 0..2 {
-        server.keeps("/v1/traces", &spans(&json!([everything()]))).await;
+        server.stores("/v1/traces", &spans(&json!([full_span()]))).await;
     }
     let logs = server.query("/logs", &json!({})).await;
-    assert_eq!(logs["data"].as_array().unwrap().len(), 1, "its event came once: {logs}");
+    assert_eq!(logs["data"].as_array().unwrap().len(), 1, "its event is stored once: {logs}");
 }
 
 #[tokio::test]
-async fn a_span_without_its_end_is_unfinished_until_the_whole_comes() {
+async fn a_span_without_an_end_is_unfinished_until_the_whole_span_arrives() {
     let server = Server::new();
-    let mut half = everything();
+    let mut half = full_span();
     half.as_object_mut().unwrap().remove("endTimeUnixNano");
-    server.keeps("/v1/traces", &spans(&json!([half]))).await;
+    server.stores("/v1/traces", &spans(&json!([half]))).await;
     let path = format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}");
     let span = server.get(&path).await.json();
     assert_eq!((&span["unfinished"], &span["end_time"]), (&json!(true), &Json::Null));
-    server.keeps("/v1/traces", &spans(&json!([everything()]))).await;
+    server.stores("/v1/traces", &spans(&json!([full_span()]))).await;
     let span = server.get(&path).await.json();
     assert_eq!(
         (&span["unfinished"], &span["end_time"]),
@@ -167,41 +167,41 @@ async fn a_span_without_its_end_is_unfinished_until_the_whole_comes() {
 }
 
 #[tokio::test]
-async fn a_span_that_counts_as_many_dropped_as_it_can_does_no_harm() {
+async fn the_largest_dropped_counts_do_no_harm() {
     let server = Server::new();
-    let mut span = everything();
+    let mut span = full_span();
     (span["droppedAttributesCount"], span["droppedEventsCount"]) = (json!(u32::MAX), json!(u32::MAX));
     let many: Vec<Json> =
         (0..10_001).map(|n| json!({"key": format!("k{n}"), "value": {"intValue": n}})).collect();
     span["attributes"] = many.into();
     span["events"] = vec![json!({"name": "e"}); 10_001].into();
-    server.keeps("/v1/traces", &spans(&json!([span]))).await;
+    server.stores("/v1/traces", &spans(&json!([span]))).await;
     let found = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();
     assert_eq!(found["attributes"].as_object().unwrap().len(), 10_000, "the limit of a span");
 }
 
 #[tokio::test]
-async fn json_with_the_field_names_of_protobuf_is_read() {
+async fn json_may_have_field_names_in_snake_case() {
     let server = Server::new();
     let span = json!({"trace_id": TRACE, "span_id": CHILD, "parent_span_id": ROOT, "name": "chat",
         "start_time_unix_nano": "1", "end_time_unix_nano": "2",
         "attributes": [{"key": "gen_ai.system_name", "value": {"string_value": "x"}}]});
-    server.keeps("/v1/traces", &json!({"resource_spans": [{"scope_spans": [{"spans": [span]}]}]})).await;
+    server.stores("/v1/traces", &json!({"resource_spans": [{"scope_spans": [{"spans": [span]}]}]})).await;
     let span = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();
     assert_eq!(span["parent_span_id"], ROOT);
     assert_eq!(span["attributes"], json!({"gen_ai.system_name": "x"}));
 }
 
 #[tokio::test]
-async fn json_may_write_integers_as_floats_and_bytes_in_either_base64() {
+async fn json_may_have_integers_as_floats_and_bytes_in_either_base64_alphabet() {
     let server = Server::new();
-    let mut span = everything();
+    let mut span = full_span();
     (span["startTimeUnixNano"], span["endTimeUnixNano"]) = (json!(1.7e18), json!(1.7e18));
     span["attributes"] = json!([
         {"key": "int", "value": {"intValue": 3.0}}, {"key": "float", "value": {"doubleValue": 3.0}},
         {"key": "-0", "value": {"doubleValue": -0.0}}, {"key": "url", "value": {"bytesValue": "-_8"}},
     ]);
-    server.keeps("/v1/traces", &spans(&json!([span]))).await;
+    server.stores("/v1/traces", &spans(&json!([span]))).await;
     let span = server.get(&format!("/v1/telemetry/traces/{TRACE}/spans/{CHILD}")).await.json();
     assert_eq!(span["start_time"], "2023-11-14T22:13:20Z");
     let of = |key: &str| span["attributes"][key].to_string();

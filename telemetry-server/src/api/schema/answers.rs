@@ -1,20 +1,20 @@
-//! What is answered.
+//! The bodies of answers.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::refusals::Problem;
-use super::requests::{Attributes, Null, Severity, SpanStatus};
+use crate::api::schema::errors::Problem;
+use crate::api::schema::requests::{Attributes, Null, Severity, SpanStatus};
 
-/// What became of what was logged.
+/// The answer to logged events.
 #[derive(ToSchema, Serialize)]
 #[serde(untagged)]
 pub(in crate::api) enum LoggedAnswer {
     /// One event was stored.
     One(Null),
-    /// Of a batch, these were not.
+    /// How many events of a batch were stored, and which were rejected.
     Batch { accepted: u64, rejected: Vec<Rejected> },
 }
 
@@ -91,7 +91,7 @@ pub(in crate::api) enum StoredEvent {
         message: String,
         severity: Severity,
     },
-    /// A span event that came by OTLP.
+    /// A span event received by OTLP.
     SpanEvent {
         trace_id: Option<String>,
         span_id: Option<String>,
@@ -151,7 +151,7 @@ pub(in crate::api) struct Version {
     version: String,
 }
 
-/// What became of everything logged so far: at the door, and per sink.
+/// Counts of everything logged so far: submitted events, the assembler, and each sink.
 #[derive(ToSchema, Serialize)]
 pub(in crate::api) struct Ledger {
     ingest: BTreeMap<String, u64>,
@@ -169,7 +169,7 @@ pub(in crate::api) struct SinkLedger {
     failed: u64,
     dropped: u64,
     pending: u64,
-    /// Those of the pending signals that are on disk.
+    /// The pending signals that are on disk.
     spooled: u64,
     reasons: BTreeMap<String, u64>,
     retries: u64,

@@ -1,4 +1,4 @@
-//! What is sent.
+//! The bodies of requests.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +50,7 @@ pub(in crate::api) enum Logged {
 #[derive(ToSchema, Serialize)]
 pub(in crate::api) struct LoggedEvent {
     event: Event,
-    /// How long the event is kept, from its arrival; 7 days by default.
+    /// How long the event is kept after its arrival. 7 days by default.
     #[schema(minimum = 1)]
     ttl_seconds: Option<i64>,
 }
@@ -69,7 +69,7 @@ pub(in crate::api) enum Event {
         message: String,
         severity: Severity,
     },
-    /// A measurement.
+    /// A metric point.
     Metric {
         #[schema(pattern = "^[0-9a-fA-F]{1,31}1$")]
         trace_id: Option<String>,
@@ -120,7 +120,7 @@ pub(in crate::api) enum Severity {
     Critical,
 }
 
-/// The span's role in a remote call; without one, `internal`.
+/// The span's role in a remote call. `internal` by default.
 #[derive(ToSchema, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::api) enum SpanKind {
@@ -150,7 +150,7 @@ pub(in crate::api) enum SpanStatus {
 /// A condition on one span.
 #[derive(ToSchema, Serialize)]
 pub(in crate::api) struct Filter {
-    /// An attribute, else `name`, `status`, `kind`, `service_name`, `duration_ms`, `span_id` or `trace_id`.
+    /// An attribute, or `name`, `status`, `kind`, `service_name`, `duration_ms`, `span_id` or `trace_id`.
     key: String,
     op: FilterOp,
     value: Scalar,
@@ -168,7 +168,7 @@ pub(in crate::api) enum FilterOp {
 #[derive(ToSchema, Serialize)]
 pub(in crate::api) struct TraceQuery {
     attribute_filters: Option<Vec<Filter>>,
-    /// 100 by default; -1 is all.
+    /// 100 by default. -1 means all.
     #[schema(minimum = -1)]
     limit: Option<i64>,
     #[schema(minimum = 0)]
@@ -207,7 +207,7 @@ pub(in crate::api) enum OrderBy {
 #[derive(ToSchema, Serialize)]
 pub(in crate::api) struct SpanQuery {
     attribute_filters: Vec<Filter>,
-    /// A span is answered if it carries all of these.
+    /// A span matches if it has all of these attributes.
     attributes_to_return: Vec<String>,
     #[schema(minimum = 0)]
     max_depth: Option<i64>,
@@ -235,7 +235,7 @@ pub(in crate::api) struct TreeQuery {
 pub(in crate::api) struct MetricQuery {
     start_time: Time,
     end_time: Option<Time>,
-    /// The length of a step; absent: every point.
+    /// The length of a step. Without it, every point is returned.
     #[schema(pattern = "^[1-9][0-9]{0,2}[smhdw]$")]
     granularity: Option<String>,
     query_type: Option<QueryType>,
