@@ -11,7 +11,7 @@ use telemetry_core::{
     TraceId, TraceStore as _, Written,
 };
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
-use telemetry_testkit::{MemoryStore, READY_MADE, block_on, ready_made, store_kit::collect};
+use telemetry_testkit::{MemoryStore, READY_MADE, block_on, collect, ready_made};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 

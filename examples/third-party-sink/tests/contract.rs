@@ -97,7 +97,7 @@ macro_rules! harness {
             }
 
             /// The events of a span are lines of their own.
-            fn blur(&self, delivered: &mut Delivered) {
+            fn normalize(&self, delivered: &mut Delivered) {
                 for span in &mut delivered.spans {
                     span.events.clear();
                 }
@@ -108,7 +108,7 @@ macro_rules! harness {
                 true
             }
 
-            async fn mend_destination(&self) {
+            async fn restore_destination(&self) {
                 self.0.mend_it();
             }
         }

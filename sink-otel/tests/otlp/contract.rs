@@ -13,7 +13,7 @@ use crate::decode;
 use crate::support::{Receiver, text};
 
 /// What OTLP and the SDK's types can't carry; the crate's documentation says so.
-fn blur(delivered: &mut Delivered) {
+fn normalize(delivered: &mut Delivered) {
     fn blur_time(time: &mut Timestamp) {
         *time = (*time).max(Timestamp::from_nanos(0));
     }
@@ -63,7 +63,7 @@ fn options(receiver: &Receiver) -> Options {
 }
 
 macro_rules! harness {
-    ($name:ident, $entry:expr, $delivered:expr, $blur:expr) => {
+    ($name:ident, $entry:expr, $delivered:expr, $normalize:expr) => {
         struct $name(Receiver);
 
         #[async_trait]
@@ -84,8 +84,8 @@ macro_rules! harness {
                 $delivered(&self.0)
             }
 
-            fn blur(&self, delivered: &mut Delivered) {
-                $blur(delivered);
+            fn normalize(&self, delivered: &mut Delivered) {
+                $normalize(delivered);
             }
 
             async fn break_destination(&self) -> bool {
@@ -93,7 +93,7 @@ macro_rules! harness {
                 true
             }
 
-            async fn mend_destination(&self) {
+            async fn restore_destination(&self) {
                 self.0.set_out_of_order(false);
             }
 
@@ -116,8 +116,8 @@ fn series(receiver: &Receiver) -> Delivered {
     Delivered { metrics: decode::series(receiver), ..Delivered::default() }
 }
 
-harness!(TraceHarness, sink_otel::TRACE, spans, blur);
-harness!(LogHarness, sink_otel::LOG, logs, blur);
+harness!(TraceHarness, sink_otel::TRACE, spans, normalize);
+harness!(LogHarness, sink_otel::LOG, logs, normalize);
 harness!(MetricHarness, sink_otel::METRIC, series, add_up);
 
 mod trace {
