@@ -58,7 +58,7 @@ pub trait Harness: Send + Sync + Sized + 'static {
 /// The service name that the tests use for their own process.
 pub const SERVICE_NAME: &str = "testkit";
 
-/// The signals that a destination holds.
+/// The signals that a destination has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delivered {
     /// Spans that have ended.
@@ -70,7 +70,7 @@ pub struct Delivered {
 }
 
 impl Delivered {
-    /// Returns what a destination should hold after these signals.
+    /// Returns what a destination should have after these signals.
     pub fn of<'a>(signals: impl IntoIterator<Item = &'a Signal>) -> Self {
         let mut delivered = Self::default();
         for signal in signals {

@@ -47,16 +47,16 @@ impl<H: Harness> SinkUnderTest<H> {
 
     /// Writes a batch and returns the sink's answer.
     pub(super) async fn try_write(&mut self, signals: Vec<Signal>) -> Result<Written, SinkError> {
-        self.expect(&signals);
+        self.count_written(&signals);
         within(DEADLINE, self.driver.write(signals)).await
     }
 
     /// Counts signals as written.
-    pub(super) fn expect(&mut self, signals: &[Signal]) {
+    pub(super) fn count_written(&mut self, signals: &[Signal]) {
         self.written.extend_from_slice(signals);
     }
 
-    /// Forgets the signals written so far. The destination may still hold them.
+    /// Forgets the signals written so far. The destination may still have them.
     pub(super) fn forget_written(&mut self) {
         self.written.clear();
     }

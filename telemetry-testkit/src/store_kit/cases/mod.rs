@@ -8,7 +8,7 @@ pub mod spans;
 pub mod traces;
 pub mod trees;
 
-use super::TestStore;
+use super::test_store::TestStore;
 use crate::{DEADLINE, Harness, block_on};
 
 /// Runs one case with a new store.

@@ -4,7 +4,7 @@ use telemetry_core::query::TraceQuery;
 use telemetry_core::{EventContext, Span};
 
 use crate::signals::{child, ended, log, open_span, span, started, trace_id};
-use crate::store_kit::TestStore;
+use crate::store_kit::test_store::TestStore;
 
 fn page(offset: u64, limit: Option<u64>) -> TraceQuery {
     TraceQuery { offset, limit, ..TraceQuery::default() }

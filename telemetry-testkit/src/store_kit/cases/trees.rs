@@ -3,7 +3,7 @@
 use telemetry_core::Span;
 
 use crate::signals::{child, ended, open_span, span, started};
-use crate::store_kit::TestStore;
+use crate::store_kit::test_store::TestStore;
 
 async fn store_one_tree(store: &mut TestStore) {
     store
