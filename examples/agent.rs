@@ -1,4 +1,4 @@
-//! An agent whose tools call tools, some at the same time. It prints its trace as a tree:
+//! An agent whose tools call other tools, some at the same time. It prints its trace as a tree:
 //!
 //! ```text
 //! invoke_agent traveller
@@ -10,7 +10,7 @@
 //!   step 2
 //!     chat parrot
 //! ```
-#![expect(clippy::print_stdout, reason = "a program prints its outcome")]
+#![expect(clippy::print_stdout, reason = "a program prints its result")]
 
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -54,20 +54,20 @@ impl Agent {
         Self { tokens: TokenMetrics::new(telemetry.clone()), telemetry }
     }
 
-    /// Two steps: ask the model which tools to call and call them; have it read what they say.
+    /// Answers in two steps: asks the model and calls two tools, then lets the model read their results.
     async fn turn(&self, question: &str) -> Result<String, ToolError> {
-        let found = async {
+        let results = async {
             self.infer(question).await;
-            // Both at once, on one thread: each future keeps its own place in the tree.
+            // Both run at the same time on one thread. Each future keeps its own current span.
             let (weather, hotel) = futures_util::join!(self.weather("Lisbon"), self.hotel("Lisbon"));
             Ok(format!("Lisbon: {}, {}.", weather?, hotel?))
         };
-        let found = self.within("step 1", attrs! {}, found).await?;
-        let answer = async { Ok(self.infer(&found).await) };
+        let results = self.within("step 1", attrs! {}, results).await?;
+        let answer = async { Ok(self.infer(&results).await) };
         self.within("step 2", attrs! {}, answer).await
     }
 
-    /// Runs `work` in a span below the current one. An error fails the span.
+    /// Runs `work` in a child of the current span. An error fails the span.
     async fn within<T>(
         &self,
         name: impl Into<Text>,
@@ -133,10 +133,9 @@ impl fmt::Display for ToolError {
 
 impl Error for ToolError {}
 
-/// The trace below `root`, read back from the store.
+/// Reads the spans below `root` from the store and formats them as a tree.
 async fn trace_of(telemetry: &Telemetry, root: SpanKey) -> Result<String, Box<dyn Error>> {
-    let store =
-        telemetry.store().ok_or("no store among the sinks; TELEMETRY_SINKS=console,sqlite has one")?;
+    let store = telemetry.store().ok_or("no sink has a store; set TELEMETRY_SINKS=console,sqlite")?;
     let query = TreeQuery { span_id: root.span_id, trace_id: Some(root.trace_id), max_depth: None };
     let tree = store.span_tree(query).await?.ok_or("the trace is not in the store")?;
     let mut text = String::new();
@@ -146,7 +145,7 @@ async fn trace_of(telemetry: &Telemetry, root: SpanKey) -> Result<String, Box<dy
     Ok(text)
 }
 
-/// A line for the span, then those of its children.
+/// Writes a line for the span, then those of its children.
 fn draw(tree: &SpanTree, span_id: SpanId, text: &mut String) -> fmt::Result {
     for node in tree.nodes.iter().filter(|node| node.span.span_id == span_id) {
         let indent = "  ".repeat(node.depth as usize - 1);

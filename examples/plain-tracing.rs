@@ -1,4 +1,4 @@
-//! A program that knows only `tracing`: one layer, and its spans and events are telemetry.
+//! A program that uses only `tracing`. One layer records its spans and events as telemetry.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,19 +13,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     tracing_subscriber::registry().with(telemetry_tracing::layer(provider.telemetry())).init();
 
     for path in ["poem.txt", "picture.png"] {
-        // The span and the log say what went wrong; here it is no reason to stop.
+        // The span and the log record the error. The program continues with the next file.
         let _ = index(path);
     }
     provider.shutdown(Duration::from_secs(5));
     Ok(())
 }
 
-/// Arguments become attributes; an error fails the span.
+/// Indexes a file. The arguments become attributes of the span, and an error fails it.
 #[instrument(err)]
 fn index(path: &str) -> Result<usize, UnknownFormat> {
     let chunks = split(path)?;
     info!(chunks, "indexed");
-    // An event with `metric` and `value` is a measurement.
+    // An event with `metric` and `value` is a metric point.
     info!(metric = "chunks_indexed", value = chunks, unit = "chunks", path);
     Ok(chunks)
 }

@@ -1,4 +1,4 @@
-//! The handlers: a span per call of the model, its tokens counted, whole or streamed.
+//! The handlers: each call of the model has a span and counts its tokens, whole or streamed.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::openai::{self, ChatRequest, Usage};
 const MODEL: &str = "parrot";
 const PROVIDER: &str = "aviary";
 
-/// What the handlers share.
+/// The state that the handlers share.
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) telemetry: Telemetry,
@@ -31,7 +31,7 @@ pub(crate) async fn models() -> Json<Value> {
 }
 
 pub(crate) async fn complete(State(chat): State<Chat>, Json(request): Json<ChatRequest>) -> Response {
-    // The request's span, which the layer has made the current one, and a child of it.
+    // The layer has made the request's span the current one. The new span is its child.
     chat.telemetry.current().set_attribute("gen_ai.request.model", request.model.clone());
     let mut span = chat.telemetry.span(
         format!("chat {}", request.model),
@@ -60,7 +60,7 @@ pub(crate) async fn complete(State(chat): State<Chat>, Json(request): Json<ChatR
     }
 }
 
-/// Answers once all is said.
+/// Answers with the whole completion.
 async fn whole(prompt: &str, mut inference: Inference) -> Json<Value> {
     let words: Vec<String> = parrot(prompt).collect().await;
     inference.set_completion_tokens(words.len() as u64);
@@ -68,8 +68,8 @@ async fn whole(prompt: &str, mut inference: Inference) -> Json<Value> {
     Json(openai::completion(MODEL, &words.concat(), &usage))
 }
 
-/// Answers word by word. The span and the inference live in the stream: they end with its last chunk,
-/// or when the client hangs up.
+/// Answers word by word. The stream owns the span and the inference, so they end with its last chunk or when the client
+/// disconnects.
 fn streamed(prompt: &str, inference: Inference, span: SpanGuard) -> impl Stream<Item = Event> + use<> {
     enum Part {
         Word(String),
@@ -94,7 +94,7 @@ fn streamed(prompt: &str, inference: Inference, span: SpanGuard) -> impl Stream<
     chunks.chain(stream::iter([Event::default().data("[DONE]")]))
 }
 
-/// The model: says what you say, a word every few milliseconds.
+/// The model: repeats the prompt, one word every five milliseconds.
 fn parrot(prompt: &str) -> impl Stream<Item = String> + use<> {
     let words: Vec<String> = prompt.split_inclusive(' ').map(str::to_owned).collect();
     stream::iter(words).then(async |word| {

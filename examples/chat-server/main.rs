@@ -1,7 +1,7 @@
-//! An OpenAI-compatible chat server with telemetry, and Llama Stack's API to ask it what it did.
+//! An OpenAI-compatible chat server with telemetry, and Llama Stack's API to query that telemetry.
 //!
-//! Its one model, `parrot`, says what you say.
-#![expect(clippy::print_stderr, reason = "a program tells where it listens")]
+//! Its only model, `parrot`, repeats the prompt.
+#![expect(clippy::print_stderr, reason = "a program prints its address")]
 
 mod chat;
 mod openai;
@@ -33,14 +33,14 @@ struct Arguments {
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
 
-    // 1. Sinks, as the environment chooses them; `Provider::from_file("run.yaml")` reads a file.
+    // 1. The sinks, as the environment chooses them. `Provider::from_file("run.yaml")` reads a file instead.
     let provider = Provider::from_environment()?;
     let telemetry = provider.telemetry();
 
-    // 2. Tokens: the three token metrics, and the histograms of OpenTelemetry's GenAI conventions.
+    // 2. Token metrics: Llama Stack's three, and the histograms of OpenTelemetry's GenAI conventions.
     let tokens = TokenMetrics::new(telemetry.clone()).with_histograms(GenAiConventions::V1_37);
 
-    // 3. Requests: which API each route belongs to, three metrics and a span for each request.
+    // 3. The API of each route, and three metrics and a span for each request.
     let routes = Routes::new().route("/v1/chat/completions", "inference").route("/v1/models", "models");
     let app = Router::new()
         .route("/v1/chat/completions", post(chat::complete))
@@ -48,21 +48,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_state(Chat { telemetry: telemetry.clone(), tokens })
         .layer(RequestMetricsLayer::new(telemetry.clone(), routes.clone()))
         .layer(RequestSpanLayer::new(telemetry.clone(), routes))
-        // 4. Questions: not traced, so that asking leaves no trace.
+        // 4. The query API. It is added after the layers, so that queries are not recorded.
         .merge(telemetry_server::router(telemetry, &telemetry_server::Settings::default()));
 
     let listener = TcpListener::bind(arguments.listen).await?;
     eprintln!("listening on http://{}", listener.local_addr()?);
     let mut terminate = signal(SignalKind::terminate())?;
-    let asked_to_stop = async move {
+    let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    axum::serve(listener, app).with_graceful_shutdown(asked_to_stop).await?;
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
 
-    // 5. The end: deliver what was logged.
+    // 5. Deliver what is still waiting.
     tokio::task::spawn_blocking(move || provider.shutdown(Duration::from_secs(5))).await?;
     Ok(())
 }

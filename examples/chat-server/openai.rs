@@ -1,4 +1,4 @@
-//! As much of OpenAI's chat API as the example speaks, with Llama Stack's `metrics` in the answer.
+//! The part of OpenAI's chat API that the example needs, with Llama Stack's `metrics` in the answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ impl ChatRequest {
     }
 }
 
-/// What the call took: OpenAI's `usage` and Llama Stack's `metrics`, from the same counts.
+/// The tokens of a call: OpenAI's `usage` and Llama Stack's `metrics`, from the same counts.
 #[derive(Default, Serialize)]
 pub(crate) struct Usage {
     usage: Value,
@@ -38,7 +38,7 @@ impl Usage {
     }
 }
 
-/// A parrot's token is a word.
+/// Counts tokens. A token of this model is a word.
 pub(crate) fn count_tokens(text: &str) -> u64 {
     text.split_whitespace().count() as u64
 }

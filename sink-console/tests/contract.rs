@@ -81,7 +81,7 @@ impl Harness for Console {
     }
 
     /// Removes what the console does not write: arrival times, and keys that begin with `__`.
-    fn blur(&self, delivered: &mut Delivered) {
+    fn normalize(&self, delivered: &mut Delivered) {
         delivered.forget_arrival();
         let shown = |attributes: &mut Attributes| {
             *attributes = attributes.iter().filter(|(key, _)| !key.starts_with("__")).cloned().collect();
@@ -97,7 +97,7 @@ impl Harness for Console {
         true
     }
 
-    async fn mend_destination(&self) {
+    async fn restore_destination(&self) {
         self.0.0.lock().unwrap().room = None;
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use support::Database;
 use telemetry_core::query::{Filter, FilterOp, TraceQuery, TreeQuery};
 use telemetry_core::{RunId, Signal, Span, SpanStatus, TraceStore, Value, attrs};
-use telemetry_testkit::store_kit::collect;
+use telemetry_testkit::collect;
 use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 
 /// Four full blocks and a part of the next.

@@ -15,7 +15,7 @@ use telemetry_core::{
     BuiltSink, EventContext, MetricPoint, MetricValue, Options, RunId, SinkContext, SinkEntry, SinkError,
     SpanKey, SpanState, Text, Timestamp, TraceStore, Ttl,
 };
-use telemetry_testkit::store_kit::collect;
+use telemetry_testkit::collect;
 use telemetry_testkit::{Delivered, Harness, SERVICE_NAME};
 
 telemetry_testkit::sink_contract!(SharedDatabase, lacks { c15_secrets: "takes no secret" });
@@ -119,7 +119,7 @@ impl Harness for SharedDatabase {
     }
 
     /// Removes what the view `metrics` does not show: when the points arrived.
-    fn blur(&self, delivered: &mut Delivered) {
+    fn normalize(&self, delivered: &mut Delivered) {
         for point in &mut delivered.metrics {
             (point.arrived, point.ttl) = (Timestamp::default(), Ttl::default());
         }
@@ -132,7 +132,7 @@ impl Harness for SharedDatabase {
         true
     }
 
-    async fn mend_destination(&self) {
+    async fn restore_destination(&self) {
         if let Some(mut other) = self.other.lock().await.take() {
             sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
         }

@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use support::Database;
-use telemetry_testkit::store_kit::{Pair, random_question, random_signals};
+use telemetry_testkit::store_kit::{StoreAndModel, random_question, random_signals};
 use telemetry_testkit::{Harness as _, block_on};
 
 telemetry_testkit::store_cases!(Database);
@@ -26,7 +26,7 @@ proptest! {
     ) {
         block_on(async {
             let database = Database::new();
-            let mut pair = Pair::new(database.build().await.unwrap());
+            let mut pair = StoreAndModel::new(database.build().await.unwrap());
             for batch in batches {
                 pair.write(batch).await;
             }

@@ -10,7 +10,7 @@ use sink_sqlite::{Config, Examination, examine};
 use support::Database;
 use telemetry_core::query::TraceQuery;
 use telemetry_core::{EventContext, Signal, Span, Timestamp, TraceStore, Ttl, attrs};
-use telemetry_testkit::store_kit::collect;
+use telemetry_testkit::collect;
 use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 
 const DEADLINE: Duration = Duration::from_secs(60);

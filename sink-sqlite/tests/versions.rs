@@ -12,7 +12,7 @@ use telemetry_core::query::{MetricQuery, QueryType, SpanQuery, TraceQuery};
 use telemetry_core::{
     RunId, Signal, Span, SpanEvent, SpanKey, SpanState, SpanStatus, Timestamp, TraceStore, attrs,
 };
-use telemetry_testkit::store_kit::collect;
+use telemetry_testkit::collect;
 use telemetry_testkit::{Driver, block_on, signals};
 
 fn stored(version: i64) -> PathBuf {

@@ -12,9 +12,7 @@ use telemetry_core::{
     Timestamp, TraceId, TraceStore as _, Written,
 };
 use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
-use telemetry_testkit::{
-    FaultySink, MemoryStore, Move, READY_MADE, Script, block_on, ready_made, store_kit::collect,
-};
+use telemetry_testkit::{FaultySink, MemoryStore, Move, READY_MADE, Script, block_on, collect, ready_made};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -1,4 +1,4 @@
-//! A sink that keeps what it is given, for tests to look at.
+//! A sink that keeps every signal it receives, so that a test can look at them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,34 +6,35 @@ use std::time::Duration;
 use async_trait::async_trait;
 use telemetry_core::{Batch, BuiltSink, LogBody, Signal, SignalSet, Sink, SinkError, Span, Written};
 
-/// How long a test waits for what should happen at once.
+/// How long a test waits at most for something that should happen at once.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Keeps every signal; the test holds the other end, a [`Seen`].
+/// Keeps every signal. The test reads them through a [`Seen`].
 ///
 /// ```
-/// use telemetry_testkit::{CaptureSink, Driver, Workload, block_on};
+/// use telemetry_core::EventContext;
+/// use telemetry_testkit::{CaptureSink, Driver, block_on, signals::log};
 ///
 /// let (sink, seen) = CaptureSink::new();
-/// let signals = Workload::new(1).signals();
+/// let signals = vec![log(EventContext::None, 0, "hello")];
 /// block_on(Driver::new(sink.built()).write(signals.clone())).unwrap();
 /// assert_eq!(seen.signals(), signals);
 /// ```
 #[derive(Debug)]
 pub struct CaptureSink(Seen);
 
-/// What a [`CaptureSink`] or a [`FaultySink`](crate::FaultySink) has taken so far. A cheap clone.
+/// Shows what a [`CaptureSink`] or a [`FaultySink`](crate::FaultySink) has received. Clones are cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Seen(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    record: Mutex<Record>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct State {
     signals: Vec<Signal>,
     batches: usize,
     flushes: usize,
@@ -41,13 +42,13 @@ struct Record {
 }
 
 impl CaptureSink {
-    /// A sink, and the handle to what it will have taken.
+    /// Returns a sink, and the handle that shows what the sink receives.
     pub fn new() -> (Self, Seen) {
         let seen = Seen::default();
         (Self(seen.clone()), seen)
     }
 
-    /// The sink as a build function gives it: interested in everything, with default options.
+    /// Returns the sink as a build function does: interested in every signal, with default options.
     pub fn built(self) -> BuiltSink {
         BuiltSink::new(self, SignalSet::ALL)
     }
@@ -56,28 +57,28 @@ impl CaptureSink {
 #[async_trait]
 impl Sink for CaptureSink {
     async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
-        self.0.take(batch);
+        self.0.add(batch);
         Ok(batch.delivered())
     }
 
     async fn flush(&mut self) -> Result<(), SinkError> {
-        self.0.note_flush();
+        self.0.count_flush();
         Ok(())
     }
 
     async fn shutdown(self: Box<Self>) -> Result<(), SinkError> {
-        self.0.note_shutdown();
+        self.0.set_shut_down();
         Ok(())
     }
 }
 
 impl Seen {
-    /// Every signal taken so far, in order.
+    /// Returns every signal received so far, in order.
     pub fn signals(&self) -> Vec<Signal> {
         self.lock().signals.clone()
     }
 
-    /// The messages of the logs taken so far, in order; what most tests ask.
+    /// Returns the messages of the logs received so far, in order. Span events have none.
     pub fn messages(&self) -> Vec<String> {
         let text = |signal: &Signal| match signal {
             Signal::Log(log) => match &log.body {
@@ -89,7 +90,7 @@ impl Seen {
         self.lock().signals.iter().filter_map(text).collect()
     }
 
-    /// The spans that ended so far, in order.
+    /// Returns the spans that have ended so far, in order.
     pub fn ended_spans(&self) -> Vec<Arc<Span>> {
         let ended = |signal: &Signal| match signal {
             Signal::SpanEnded(span) => Some(Arc::clone(span)),
@@ -98,22 +99,22 @@ impl Seen {
         self.lock().signals.iter().filter_map(ended).collect()
     }
 
-    /// The number of batches taken.
+    /// Returns the number of batches received so far.
     pub fn batches(&self) -> usize {
         self.lock().batches
     }
 
-    /// How often the sink was flushed.
+    /// Returns how often the sink was flushed.
     pub fn flushes(&self) -> usize {
         self.lock().flushes
     }
 
-    /// Whether the sink was shut down.
+    /// Returns true if the sink was shut down.
     pub fn is_shut_down(&self) -> bool {
         self.lock().is_shut_down
     }
 
-    /// Waits until at least `count` signals are there, and gives all of them.
+    /// Waits until at least `count` signals have arrived, and returns all of them.
     ///
     /// # Panics
     ///
@@ -122,13 +123,13 @@ impl Seen {
         self.wait_until(&format!("{count} signals"), |signals| signals.len() >= count)
     }
 
-    /// Waits until the signals are as wanted, and gives all of them.
+    /// Waits until `condition` is true of the signals, and returns all of them.
     ///
     /// # Panics
     ///
-    /// After [`DEADLINE`], with `what` was wanted and how many signals there are.
-    pub fn wait_until(&self, what: &str, wanted: impl Fn(&[Signal]) -> bool) -> Vec<Signal> {
-        self.wait(what, |record| wanted(&record.signals)).signals.clone()
+    /// After [`DEADLINE`]. The message contains `what` and the number of signals so far.
+    pub fn wait_until(&self, what: &str, condition: impl Fn(&[Signal]) -> bool) -> Vec<Signal> {
+        self.wait(what, |state| condition(&state.signals)).signals.clone()
     }
 
     /// Waits until the sink has been shut down.
@@ -137,43 +138,43 @@ impl Seen {
     ///
     /// After [`DEADLINE`].
     pub fn wait_for_shutdown(&self) {
-        drop(self.wait("a shutdown", |record| record.is_shut_down));
+        drop(self.wait("a shutdown", |state| state.is_shut_down));
     }
 
-    fn wait(&self, what: &str, wanted: impl Fn(&Record) -> bool) -> MutexGuard<'_, Record> {
-        let waited = self.0.changed.wait_timeout_while(self.lock(), DEADLINE, |record| !wanted(record));
-        let (record, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+    fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let waited = self.0.changed.wait_timeout_while(self.lock(), DEADLINE, |state| !condition(state));
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(
             !timeout.timed_out(),
-            "not within {DEADLINE:?}: {what}; there are {} signals in {} batches",
-            record.signals.len(),
-            record.batches
+            "waited {DEADLINE:?} for {what}: the sink received {} signals in {} batches",
+            state.signals.len(),
+            state.batches
         );
-        record
+        state
     }
 
-    pub(crate) fn take(&self, batch: &Batch<'_>) {
-        self.change(|record| {
-            record.signals.extend(batch.iter().cloned());
-            record.batches += 1;
+    pub(crate) fn add(&self, batch: &Batch<'_>) {
+        self.change(|state| {
+            state.signals.extend(batch.iter().cloned());
+            state.batches += 1;
         });
     }
 
-    pub(crate) fn note_flush(&self) {
-        self.change(|record| record.flushes += 1);
+    pub(crate) fn count_flush(&self) {
+        self.change(|state| state.flushes += 1);
     }
 
-    pub(crate) fn note_shutdown(&self) {
-        self.change(|record| record.is_shut_down = true);
+    pub(crate) fn set_shut_down(&self) {
+        self.change(|state| state.is_shut_down = true);
     }
 
-    fn change(&self, how: impl FnOnce(&mut Record)) {
-        how(&mut self.lock());
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
         self.0.changed.notify_all();
     }
 
-    // A test that panicked while it looked has changed nothing.
-    fn lock(&self) -> MutexGuard<'_, Record> {
-        self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
+    // A test that panics while it reads leaves the state as it was, so a poisoned lock is harmless.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

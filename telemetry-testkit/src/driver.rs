@@ -1,24 +1,28 @@
-//! Plays the worker: what a test needs to drive a sink without a pipeline.
+//! Drives a sink, and reads from a store, without a pipeline.
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt as _;
 use telemetry_core::{
-    Batch, BatchId, BuiltSink, Chunk, RunId, Signal, SignalSet, Sink, SinkError, TraceStore, Written,
+    Batch, BatchId, BuiltSink, Chunk, Pages, QueryError, RunId, Signal, SignalSet, Sink, SinkError,
+    TraceStore, Written,
 };
 
-/// Offers batches to a sink as a pipeline's worker does: numbered, and filtered by the interest the
-/// sink gave when it was built.
+/// Writes batches to a sink as a pipeline's worker does: numbered, and with only the signals that the sink
+/// asked for when it was built.
 ///
 /// ```
-/// use telemetry_testkit::{CaptureSink, Driver, Workload, block_on};
+/// use telemetry_core::EventContext;
+/// use telemetry_testkit::{CaptureSink, Driver, block_on, signals::log};
 ///
 /// let (sink, seen) = CaptureSink::new();
 /// let mut driver = Driver::new(sink.built());
 /// block_on(async {
-///     driver.write(Workload::new(7).signals()).await?;
+///     driver.write(vec![log(EventContext::None, 0, "hello")]).await?;
 ///     driver.flush().await?;
 ///     driver.shutdown().await
 /// })?;
+/// assert_eq!(seen.messages(), ["hello"]);
 /// assert!(seen.is_shut_down());
 /// # Ok::<(), telemetry_core::SinkError>(())
 /// ```
@@ -42,7 +46,7 @@ impl std::fmt::Debug for Driver {
 }
 
 impl Driver {
-    /// Drives a sink that was built, in run 1.
+    /// Creates a driver of a built sink, in run 1.
     pub fn new(built: BuiltSink) -> Self {
         Self {
             sink: built.sink,
@@ -55,54 +59,54 @@ impl Driver {
         }
     }
 
-    /// Numbers batches as another run of the program.
+    /// Numbers the batches as another run of the program would.
     #[must_use]
     pub fn in_run(mut self, run: RunId) -> Self {
         self.run = run;
         self
     }
 
-    /// The signals the sink wants.
+    /// Returns the kinds of signals that the sink asked for.
     pub const fn interest(&self) -> SignalSet {
         self.interest
     }
 
-    /// The store the sink gave, if it gave one.
+    /// Returns the sink's store, if it has one.
     pub fn store(&self) -> Option<Arc<dyn TraceStore>> {
         self.store.clone()
     }
 
-    /// Offers a new batch, one chunk of these signals.
+    /// Writes a new batch: one chunk of these signals.
     ///
     /// # Errors
     ///
-    /// What the sink answers.
+    /// The sink's error.
     pub async fn write(&mut self, signals: Vec<Signal>) -> Result<Written, SinkError> {
         self.write_chunks(vec![Arc::new(Chunk::new(signals))]).await
     }
 
-    /// Offers a new batch of these chunks.
+    /// Writes a new batch of these chunks.
     ///
     /// # Errors
     ///
-    /// What the sink answers.
+    /// The sink's error.
     pub async fn write_chunks(&mut self, chunks: Vec<Arc<Chunk>>) -> Result<Written, SinkError> {
         self.number += 1;
         self.chunks = chunks;
         self.skip = 0;
-        self.offer().await
+        self.write_latest().await
     }
 
-    /// Offers the latest batch again, without the signals that the sink said it had stored.
+    /// Writes the latest batch again, without the signals that the sink has reported as stored.
     ///
     /// # Errors
     ///
-    /// What the sink answers.
+    /// The sink's error.
     pub async fn write_again(&mut self) -> Result<Written, SinkError> {
-        self.offer().await
+        self.write_latest().await
     }
 
-    async fn offer(&mut self) -> Result<Written, SinkError> {
+    async fn write_latest(&mut self) -> Result<Written, SinkError> {
         let id = BatchId { run: self.run, number: self.number };
         let batch = Batch::new(id, &self.chunks, self.interest, self.skip);
         let answer = self.sink.write(&batch).await;
@@ -116,7 +120,7 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// What the sink answers.
+    /// The sink's error.
     pub async fn flush(&mut self) -> Result<(), SinkError> {
         self.sink.flush().await
     }
@@ -125,18 +129,28 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// What the sink answers.
+    /// The sink's error.
     pub async fn shutdown(self) -> Result<(), SinkError> {
         self.sink.shutdown().await
     }
 }
 
-/// Runs a future to its end as a sink's thread does: on a current-thread runtime of its own.
+/// Reads all pages of a query's answer.
+///
+/// # Errors
+///
+/// The first error among the pages.
+pub async fn collect<T>(pages: Pages<T>) -> Result<Vec<T>, QueryError> {
+    let pages: Vec<Vec<T>> = pages.try_collect().await?;
+    Ok(pages.into_iter().flatten().collect())
+}
+
+/// Runs a future to its end on a current-thread runtime of its own, as a sink's thread does.
 ///
 /// # Panics
 ///
-/// When no runtime can be had.
+/// When the runtime can't be created.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a current-thread runtime needs no thread").block_on(future)
+    runtime.expect("a current-thread runtime needs no threads").block_on(future)
 }

@@ -1,4 +1,4 @@
-//! A sink that does as a script says: for tests of whoever has to live with bad sinks.
+//! A sink that fails as a script says, to test code that must cope with bad sinks.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,47 +10,48 @@ use telemetry_core::{Batch, BuiltSink, SignalSet, Sink, SinkError, Written};
 
 use crate::capture::{DEADLINE, Seen};
 
-/// What a [`FaultySink`] does with one call. A flush or a shutdown has no batch to take: there
-/// [`Move::Deliver`] and its like succeed.
+/// What a [`FaultySink`] does in one call.
+///
+/// A flush or a shutdown has no batch: there, the moves that take a batch succeed without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
     /// Takes the batch.
     Deliver,
-    /// Takes the batch, and says that the destination refused this many signals of it.
+    /// Takes the batch and reports that the destination rejected this many of its signals.
     DeliverBut(u64),
-    /// Fails in a way that may pass; to be tried again after this time, if given.
+    /// Fails with [`Action::Retry`](telemetry_core::Action::Retry), after this time if there is one.
     Retry(Option<Duration>),
-    /// Fails, with this many leading signals stored all the same.
+    /// Fails with `Retry`, and reports that this many leading signals are stored.
     RetryAfterStoring(usize),
-    /// Fails for good with this batch.
+    /// Fails with [`Action::Reject`](telemetry_core::Action::Reject).
     Reject,
-    /// Ends.
+    /// Fails with [`Action::Close`](telemetry_core::Action::Close).
     Close,
     /// Panics.
     Panic,
-    /// Never answers, and lets other tasks run meanwhile.
+    /// Never returns. Other tasks of the thread continue to run.
     Hang,
-    /// Blocks its thread until [`Script::release`], or for [`DEADLINE`]; then takes the batch.
+    /// Blocks its thread until [`Script::release`] or for [`DEADLINE`], then takes the batch.
     Block,
 }
 
-/// A sink that follows a [`Script`]; with nothing left to follow, it delivers.
+/// A sink that follows a [`Script`]. Once the script is empty, it delivers.
 ///
 /// ```
-/// use telemetry_core::Action;
-/// use telemetry_testkit::{Driver, FaultySink, Move, Workload, block_on};
+/// use telemetry_core::{Action, EventContext};
+/// use telemetry_testkit::{Driver, FaultySink, Move, block_on, signals::log};
 ///
 /// let (sink, script) = FaultySink::new([Move::Retry(None), Move::Deliver]);
 /// let mut driver = Driver::new(sink.built());
-/// let error = block_on(driver.write(Workload::new(1).signals())).unwrap_err();
+/// let error = block_on(driver.write(vec![log(EventContext::None, 0, "hello")])).unwrap_err();
 /// assert_eq!(error.action(), Action::Retry { after: None });
 /// block_on(driver.write_again()).unwrap();
-/// assert_eq!(script.seen().batches(), 1);
+/// assert_eq!(script.seen().messages(), ["hello"]);
 /// ```
 #[derive(Debug)]
 pub struct FaultySink(Script);
 
-/// The test's end of a [`FaultySink`]. A cheap clone.
+/// The test's handle to a [`FaultySink`]. Clones are cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     seen: Seen,
@@ -58,7 +59,7 @@ pub struct Script {
     released: Arc<AtomicBool>,
 }
 
-/// What is left to do, by call.
+/// The moves that are left, by method of the sink.
 #[derive(Debug, Default)]
 struct Moves {
     write: VecDeque<Move>,
@@ -67,21 +68,21 @@ struct Moves {
 }
 
 impl FaultySink {
-    /// A sink that will do `moves`, one per `write`, and the handle to tell it more.
+    /// Returns a sink that makes one of `moves` in each call of `write`, and the handle that can add more.
     pub fn new(moves: impl IntoIterator<Item = Move>) -> (Self, Script) {
         let script = Script::default();
         script.extend(moves);
         (Self(script.clone()), script)
     }
 
-    /// The sink as a build function gives it: interested in everything, with default options.
+    /// Returns the sink as a build function does: interested in every signal, with default options.
     pub fn built(self) -> BuiltSink {
         BuiltSink::new(self, SignalSet::ALL)
     }
 }
 
 impl Script {
-    /// What the sink has taken.
+    /// Returns the handle that shows what the sink has received.
     pub const fn seen(&self) -> &Seen {
         &self.seen
     }
@@ -96,17 +97,17 @@ impl Script {
         self.lock().flush.extend(moves);
     }
 
-    /// Says what `shutdown` does.
+    /// Sets the move for the call of `shutdown`.
     pub fn at_shutdown(&self, next: Move) {
         self.lock().shutdown = Some(next);
     }
 
-    /// How many moves for `write` are left.
+    /// Returns the number of moves left for `write`.
     pub fn left(&self) -> usize {
         self.lock().write.len()
     }
 
-    /// Ends every [`Move::Block`], now and later.
+    /// Ends the current [`Move::Block`] and all later ones.
     pub fn release(&self) {
         self.released.store(true, Ordering::Relaxed);
     }
@@ -122,7 +123,7 @@ impl Script {
         }
     }
 
-    /// Makes a move; `Ok` says how much of a batch the destination refused.
+    /// Makes a move. Returns how many signals of the batch the destination rejected.
     async fn make(&self, next: Option<Move>) -> Result<u64, SinkError> {
         match next.unwrap_or(Move::Deliver) {
             Move::Deliver => {}
@@ -133,7 +134,7 @@ impl Script {
                 return Err(SinkError::retry("scripted to fail half-way").stored(stored));
             }
             Move::Reject => return Err(SinkError::reject("scripted to reject this")),
-            Move::Close => return Err(SinkError::close("scripted to end")),
+            Move::Close => return Err(SinkError::close("scripted to close")),
             Move::Panic => panic!("scripted to panic"),
             Move::Hang => std::future::pending().await,
             Move::Block => self.block(),
@@ -147,29 +148,32 @@ impl Sink for FaultySink {
     async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
         let next = self.0.lock().write.pop_front();
         let rejected = self.0.make(next).await?;
-        self.0.seen.take(batch);
+        self.0.seen.add(batch);
         Ok(if rejected == 0 { batch.delivered() } else { Written::partly(rejected, "scripted") })
     }
 
     async fn flush(&mut self) -> Result<(), SinkError> {
         let next = self.0.lock().flush.pop_front();
         self.0.make(next).await?;
-        self.0.seen.note_flush();
+        self.0.seen.count_flush();
         Ok(())
     }
 
     async fn shutdown(self: Box<Self>) -> Result<(), SinkError> {
         let next = self.0.lock().shutdown.take();
         self.0.make(next).await?;
-        self.0.seen.note_shutdown();
+        self.0.seen.set_shut_down();
         Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use telemetry_core::EventContext;
+
     use super::*;
-    use crate::{Driver, Workload, block_on};
+    use crate::signals::log;
+    use crate::{Driver, block_on};
 
     #[test]
     fn every_call_follows_its_script() {
@@ -177,12 +181,10 @@ mod tests {
         script.at_flush([Move::Reject]);
         script.at_shutdown(Move::Close);
         let mut driver = Driver::new(sink.built());
+        let three_logs = || (0..3).map(|time| log(EventContext::None, time, "log")).collect();
         block_on(async {
-            assert_eq!(
-                driver.write(Workload::new(1).signals()).await.map(|written| written.rejected).ok(),
-                Some(2)
-            );
-            let error = driver.write(Workload::new(1).signals()).await.expect_err("the second move");
+            assert_eq!(driver.write(three_logs()).await.map(|written| written.rejected).ok(), Some(2));
+            let error = driver.write(three_logs()).await.expect_err("the second move");
             assert_eq!(error.stored_signals(), 1);
             assert!(driver.flush().await.is_err() && driver.flush().await.is_ok());
             assert!(driver.shutdown().await.is_err());

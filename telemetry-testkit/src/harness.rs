@@ -1,4 +1,4 @@
-//! What a sink's author says about the sink, so that the kits can test it.
+//! What the tests must know about a sink.
 
 use async_trait::async_trait;
 use telemetry_core::{
@@ -6,70 +6,71 @@ use telemetry_core::{
     Timestamp, Ttl,
 };
 
-/// A sink under test and its destination.
+/// Describes a sink and its destination to the tests.
 ///
-/// The first four methods are all that most sinks need. A test that needs one of the others says so
-/// when it is missing; declare the clause as lacking in [`sink_contract!`](crate::sink_contract) if
-/// the sink has nothing to test there.
+/// Most sinks need only the first four methods. A test that needs another one fails with its name. Either
+/// implement that method, or declare the clause as lacking in [`sink_contract!`](crate::sink_contract) if the
+/// sink has nothing to test there.
 #[async_trait]
 pub trait Harness: Send + Sync + Sized + 'static {
-    /// A destination of its own: a new folder, a server on a free port.
+    /// Creates a destination that no other test uses, such as a new folder or a server on a free port.
     fn new() -> Self;
 
-    /// The sink's entry.
+    /// Returns the sink's entry.
     fn entry(&self) -> &'static SinkEntry;
 
-    /// Options that lead to the destination, with a value for every secret.
+    /// Returns options that point the sink to the destination, with a value for every secret.
     fn options(&self) -> Options;
 
-    /// What has reached the destination, read past the sink and in the order of its arrival.
+    /// Reads what has reached the destination, in the order of its arrival and without help from the sink.
     async fn delivered(&self) -> Delivered;
 
     /// Builds the sink.
     ///
     /// # Errors
     ///
-    /// What the entry's build function answers.
+    /// The error of the entry's build function.
     async fn build(&self) -> Result<BuiltSink, SinkError> {
         let options = self.options();
         let context = SinkContext { service_name: Text::Borrowed(SERVICE_NAME), options, run: RunId(1) };
         (self.entry().build)(&context).await
     }
 
-    /// Takes out what the medium is documented not to carry. Applied to what was expected and to what
-    /// was delivered before the two are compared.
-    fn blur(&self, _delivered: &mut Delivered) {}
+    /// Removes what the destination can't carry, as the sink's documentation says. The tests apply this both to what
+    /// they expect and to what was delivered, then compare the two.
+    fn normalize(&self, _delivered: &mut Delivered) {}
 
-    /// Puts the destination out of order, in a way that may pass; `false` if there is no such way.
+    /// Breaks the destination so that [`Harness::restore_destination`] can repair it. Returns false if the test can't
+    /// break it.
     async fn break_destination(&self) -> bool {
         false
     }
 
-    /// Puts the destination in order again.
-    async fn mend_destination(&self) {}
+    /// Repairs the destination after [`Harness::break_destination`].
+    async fn restore_destination(&self) {}
 
-    /// The secrets among the options: texts that must never be shown.
+    /// Returns the secrets among the options: texts that no message may contain.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// The service of the process that the kits play.
+/// The service name that the tests use for their own process.
 pub const SERVICE_NAME: &str = "testkit";
 
-/// What a destination holds.
+/// The signals that a destination has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delivered {
     /// Spans that have ended.
     pub spans: Vec<Span>,
     /// Logs and span events.
     pub logs: Vec<LogRecord>,
-    /// Measurements.
+    /// Metric points.
     pub metrics: Vec<MetricPoint>,
 }
 
 impl Delivered {
-    /// What a destination should hold after these signals.
+    /// Returns what a destination should have after these signals.
     pub fn of<'a>(signals: impl IntoIterator<Item = &'a Signal>) -> Self {
         let mut delivered = Self::default();
         for signal in signals {
@@ -83,7 +84,7 @@ impl Delivered {
         delivered
     }
 
-    /// Forgets when things arrived and how long they live, for destinations that are no stores.
+    /// Resets the arrival times and the times to live. Only stores keep them.
     pub fn forget_arrival(&mut self) {
         let (arrived, ttl) = (Timestamp::default(), Ttl::default());
         for span in &mut self.spans {
@@ -97,7 +98,7 @@ impl Delivered {
         }
     }
 
-    /// Everything as text, a line each.
+    /// Formats everything as text, one line each.
     pub(crate) fn lines(&self) -> Vec<String> {
         let spans = self.spans.iter().map(|span| format!("span {span:?}"));
         let logs = self.logs.iter().map(|log| format!("log {log:?}"));

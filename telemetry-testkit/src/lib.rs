@@ -1,10 +1,10 @@
-//! How sinks and stores are tested.
+//! Tests for sinks and stores: your own and the built-in ones.
 //!
-//! # A sink in five minutes
+//! # Test a sink
 //!
-//! Say how your sink is built and how to look at its destination without it. That is a [`Harness`];
-//! four methods are enough. Then one line makes a test of every clause of the contract on
-//! [`telemetry_core::Sink`], and `docs/sink-contract.md` says how each is checked.
+//! Implement [`Harness`] for your sink. It says how the sink is built, and how a test reads the destination without
+//! help from the sink. Most sinks need four methods. Then [`sink_contract!`] makes one test per clause of the contract
+//! on [`telemetry_core::Sink`]. `docs/sink-contract.md` explains how each clause is checked.
 //!
 //! ```
 //! use std::fs::File;
@@ -18,7 +18,7 @@
 //! };
 //! use telemetry_testkit::{Delivered, Harness, sink_contract};
 //!
-//! /// A sink that appends every log to a file, as a line of JSON.
+//! /// A sink that appends each log to a file, as a line of JSON.
 //! struct LogFile(File);
 //!
 //! #[async_trait]
@@ -46,8 +46,8 @@
 //!     summary: "appends logs to a file",
 //!     keys: &[Key { name: "path", kind: KeyKind::Path, flat: None, default: None, help: "the file" }],
 //!     build: |context| Box::pin(async {
-//!         let unusable = |error| SinkError::close("can't be set up").source(error);
-//!         let path = context.options.text("path").map_err(unusable)?.unwrap_or_default();
+//!         let invalid = |error| SinkError::close("the options can't be used").source(error);
+//!         let path = context.options.text("path").map_err(invalid)?.unwrap_or_default();
 //!         let file = File::options().create(true).append(true).open(&path);
 //!         let file = file.map_err(|error| SinkError::close("can't open").with("path", &path).source(error))?;
 //!         Ok(BuiltSink::new(LogFile(file), SignalSet::LOG))
@@ -89,30 +89,38 @@
 //!     c15_secrets: "takes no secret",
 //! });
 //!
-//! # // The tests of a documentation example are not run by themselves.
+//! # // rustdoc does not run the tests of an example.
 //! # let broken: Vec<&str> = telemetry_testkit::contract::violations::<LogFileHarness>()
 //! #     .into_iter().map(|(clause, _)| clause).collect();
 //! # assert_eq!(broken, ["c9_retry", "c11_outage", "c12_recovery", "c15_secrets"]);
 //! ```
 //!
-//! `cargo test` now shows a line per clause; what the sink lacks is *ignored* there with its reason,
-//! never passed.
+//! `cargo test` now shows one line per clause. A clause that the sink lacks is shown as *ignored* with its reason,
+//! never as passed.
 //!
-//! # The parts
+//! # Test a store
+//!
+//! A store must also answer queries as every other store does. With the feature `store`, `store_cases!` makes one test
+//! per sentence about queries, and `store_kit` compares answers to random questions with those of the model,
+//! [`MemoryStore`].
+//!
+//! # Test code that uses sinks
 //!
 //! | To | Use |
 //! |---|---|
-//! | test that a sink keeps the contract | [`Harness`], [`sink_contract!`] |
-//! | test that a store answers right | [`store_cases!`], [`store_kit`] |
-//! | know the right answer | [`MemoryStore`], the model |
-//! | have real-looking input | [`Workload`] |
-//! | have the smallest input | [`signals`] |
-//! | drive a sink without a pipeline | [`Driver`], [`block_on`] |
+//! | create small signals | [`signals`] |
+//! | write to a sink, and read a store, without a pipeline | [`Driver`], [`collect`], [`block_on`] |
 //! | see what a pipeline delivers | [`CaptureSink`] |
-//! | see how a pipeline bears bad sinks | [`FaultySink`] |
-//! | give a pipeline a sink made by the test | [`ready_made`] |
+//! | see how a pipeline copes with bad sinks | [`FaultySink`] |
+//! | pass a sink that the test has made to a pipeline | [`ready_made`] |
 //!
-//! Tests wait for conditions with a deadline ([`DEADLINE`]), never for a time.
+//! Tests wait for a condition with a deadline ([`DEADLINE`]). They never sleep.
+//!
+//! # Crate features
+//!
+//! | Feature | Default | Adds |
+//! |---|---|---|
+//! | `store` | no | `store_cases!` and `store_kit`, and with them the dependency `proptest` |
 
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
@@ -124,13 +132,12 @@ mod harness;
 mod model;
 mod ready_made;
 pub mod signals;
+#[cfg(feature = "store")]
 pub mod store_kit;
-mod workload;
 
 pub use capture::{CaptureSink, DEADLINE, Seen};
-pub use driver::{Driver, block_on};
+pub use driver::{Driver, block_on, collect};
 pub use faulty::{FaultySink, Move, Script};
 pub use harness::{Delivered, Harness, SERVICE_NAME};
 pub use model::MemoryStore;
 pub use ready_made::{READY_MADE, ready_made};
-pub use workload::Workload;

@@ -1,4 +1,4 @@
-//! Sinks made by a test, for a pipeline that builds its sinks itself.
+//! Passes a sink that a test has made to a pipeline, which builds its sinks itself.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,24 +6,24 @@ use telemetry_core::{
     BuiltSink, Key, KeyKind, OptionValue, Options, RunId, SinkContext, SinkEntry, SinkError, Text,
 };
 
-/// Build functions capture nothing, so ready-made sinks wait here for theirs.
-static SHELF: Mutex<Vec<Option<BuiltSink>>> = Mutex::new(Vec::new());
+/// Sinks that are not fetched yet. A build function can't capture a sink, so it finds it here.
+static SINKS: Mutex<Vec<Option<BuiltSink>>> = Mutex::new(Vec::new());
 
-/// The entry under which [`ready_made`] sinks are built.
+/// The entry that "builds" the sinks passed to [`ready_made`].
 pub static READY_MADE: SinkEntry = SinkEntry {
     name: "ready-made",
-    summary: "hands out a sink that a test has made",
+    summary: "a sink that a test has made",
     keys: &[Key {
-        name: "place",
+        name: "index",
         kind: KeyKind::Integer,
         flat: None,
         default: None,
-        help: "where the sink waits, as `ready_made` says",
+        help: "number of the sink, set by `ready_made`",
     }],
-    build: |context| Box::pin(async { from_shelf(context) }),
+    build: |context| Box::pin(async { fetch(context) }),
 };
 
-/// Puts a sink aside for [`READY_MADE`], and gives the context that fetches it. It can be fetched once.
+/// Stores a sink for [`READY_MADE`] and returns the context that fetches it. A sink can be fetched once.
 ///
 /// ```
 /// use telemetry_testkit::{CaptureSink, READY_MADE, block_on, ready_made};
@@ -31,23 +31,23 @@ pub static READY_MADE: SinkEntry = SinkEntry {
 /// let (sink, _seen) = CaptureSink::new();
 /// let context = ready_made(sink.built());
 /// assert!(block_on((READY_MADE.build)(&context)).is_ok());
-/// assert!(block_on((READY_MADE.build)(&context)).is_err(), "it is gone");
+/// assert!(block_on((READY_MADE.build)(&context)).is_err(), "it was fetched before");
 /// ```
 pub fn ready_made(built: BuiltSink) -> SinkContext {
-    let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
-    let place = i64::try_from(shelf.len()).unwrap_or(i64::MAX);
-    shelf.push(Some(built));
+    let mut sinks = SINKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let index = i64::try_from(sinks.len()).unwrap_or(i64::MAX);
+    sinks.push(Some(built));
     SinkContext {
         service_name: Text::Borrowed("test"),
-        options: Options::from_pairs([("place", OptionValue::Integer(place))]),
+        options: Options::from_pairs([("index", OptionValue::Integer(index))]),
         run: RunId(1),
     }
 }
 
-fn from_shelf(context: &SinkContext) -> Result<BuiltSink, SinkError> {
-    let place = context.options.integer::<usize>("place");
-    let place = place.map_err(|error| SinkError::close("no such place").source(error))?;
-    let mut shelf = SHELF.lock().unwrap_or_else(PoisonError::into_inner);
-    let built = place.and_then(|place| shelf.get_mut(place)).and_then(Option::take);
-    built.ok_or_else(|| SinkError::close("no ready-made sink waits at this place"))
+fn fetch(context: &SinkContext) -> Result<BuiltSink, SinkError> {
+    let index = context.options.integer::<usize>("index");
+    let index = index.map_err(|error| SinkError::close("the index can't be read").source(error))?;
+    let mut sinks = SINKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = index.and_then(|index| sinks.get_mut(index)).and_then(Option::take);
+    built.ok_or_else(|| SinkError::close("no ready-made sink has this index, or it was fetched before"))
 }

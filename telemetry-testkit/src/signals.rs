@@ -1,4 +1,4 @@
-//! Short forms for the smallest signals of a test.
+//! Short functions that create small signals for tests.
 
 use std::sync::Arc;
 
@@ -7,52 +7,52 @@ use telemetry_core::{
     SpanKey, SpanState, SpanStatus, Text, Timestamp, TraceId, Ttl, WaitingEnd,
 };
 
-/// 2026-03-01T12:00:00Z: the second that [`at`] counts from.
+/// 2026-03-01T12:00:00Z, where [`at`] starts to count.
 const EPOCH: i64 = 1_772_366_400_000_000_000;
 
-/// A time, this many milliseconds after 2026-03-01T12:00:00Z.
+/// Returns the time this many milliseconds after 2026-03-01T12:00:00Z.
 pub const fn at(milliseconds: i64) -> Timestamp {
     Timestamp::from_nanos(EPOCH + milliseconds * 1_000_000)
 }
 
-/// The longest time to live: nothing expires while a test runs.
+/// Returns the longest time to live, so that nothing expires while a test runs.
 pub fn long() -> Ttl {
     Ttl::from_seconds(u64::MAX).unwrap_or_default()
 }
 
-/// A trace's id.
+/// Returns the trace id with this number.
 ///
 /// # Panics
 ///
-/// For zero.
+/// If a number is zero.
 pub fn trace_id(number: u128) -> TraceId {
-    TraceId::from_u128(number).expect("a test's ids are not zero")
+    TraceId::from_u128(number).expect("ids in tests are not zero")
 }
 
-/// A span's id.
+/// Returns the span id with this number.
 ///
 /// # Panics
 ///
-/// For zero.
+/// If a number is zero.
 pub fn span_id(number: u64) -> SpanId {
-    SpanId::from_u64(number).expect("a test's ids are not zero")
+    SpanId::from_u64(number).expect("ids in tests are not zero")
 }
 
-/// A span's key.
+/// Returns the key of a span.
 ///
 /// # Panics
 ///
-/// For zero.
+/// If a number is zero.
 pub fn key(trace: u128, span: u64) -> SpanKey {
     SpanKey::new(trace_id(trace), span_id(span))
 }
 
-/// A root span that runs since `start` milliseconds; see [`at`].
+/// Returns an open root span that started at `start`, in milliseconds as for [`at`].
 pub fn open_span(trace: u128, span: u64, start: i64) -> Span {
     Span { ttl: long(), ..Span::open(key(trace, span), "span", at(start)) }
 }
 
-/// A root span from `start` to `end`, ended well.
+/// Returns a root span from `start` to `end` with status ok.
 pub fn span(trace: u128, span: u64, start: i64, end: i64) -> Span {
     Span {
         end_time: Some(at(end)),
@@ -63,22 +63,22 @@ pub fn span(trace: u128, span: u64, start: i64, end: i64) -> Span {
     }
 }
 
-/// A span below another from `start` to `end`, ended well.
+/// Returns a span from `start` to `end` with a parent and status ok.
 pub fn child(trace: u128, id: u64, parent: u64, start: i64, end: i64) -> Span {
     Span { parent_span_id: Some(span_id(parent)), ..span(trace, id, start, end) }
 }
 
-/// The start of a span.
+/// Returns the signal that a span has started.
 pub fn started(span: Span) -> Signal {
     Signal::SpanStarted(Arc::new(span))
 }
 
-/// A whole span.
+/// Returns the signal that a span has ended.
 pub fn ended(span: Span) -> Signal {
     Signal::SpanEnded(Arc::new(span))
 }
 
-/// An end without its start.
+/// Returns the signal of an end whose start is unknown.
 pub fn end_waiting(trace: u128, span: u64, end: i64, attributes: Attributes) -> Signal {
     Signal::EndWaiting(Arc::new(WaitingEnd {
         key: key(trace, span),
@@ -90,7 +90,7 @@ pub fn end_waiting(trace: u128, span: u64, end: i64, attributes: Attributes) -> 
     }))
 }
 
-/// A log line at `time` that says `message`.
+/// Returns a log of severity info at `time`.
 pub fn log_record(context: EventContext, time: i64, message: impl Into<Text>) -> LogRecord {
     LogRecord {
         context,
@@ -103,12 +103,12 @@ pub fn log_record(context: EventContext, time: i64, message: impl Into<Text>) ->
     }
 }
 
-/// A log line as a signal.
+/// Returns the signal of a [`log_record`].
 pub fn log(context: EventContext, time: i64, message: impl Into<Text>) -> Signal {
     Signal::Log(Arc::new(log_record(context, time, message)))
 }
 
-/// A measurement at `time`, in the unit `1`.
+/// Returns a metric point at `time` in the unit `1`.
 pub fn metric_point(
     name: impl Into<Text>,
     value: impl Into<MetricValue>,
@@ -130,7 +130,7 @@ pub fn metric_point(
     }
 }
 
-/// A measurement as a signal.
+/// Returns the signal of a [`metric_point`].
 pub fn metric(name: impl Into<Text>, value: impl Into<MetricValue>, time: i64, labels: Attributes) -> Signal {
     Signal::Metric(Arc::new(metric_point(name, value, time, labels)))
 }

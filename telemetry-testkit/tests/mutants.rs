@@ -1,5 +1,4 @@
-//! The kit itself: a good sink breaks no clause, and for each clause a sink that breaks it breaks
-//! that one and no other.
+//! The sink contract finds broken sinks: a good sink breaks no clause, and each mutant breaks its clause and no other.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashSet;
@@ -19,70 +18,69 @@ enum Flaw {
     Sound,
     /// C1 lifecycle: a flush before the first write fails.
     C1Lifecycle,
-    /// C2 order: batches are delivered backwards.
+    /// C2 order: a batch is delivered in reverse order.
     C2Order,
-    /// C2 order: a batch too large for one request goes in two, the second first.
+    /// C2 order: a batch that is too large for one request is sent in two, the second one first.
     C2OrderOfALargeBatch,
-    /// C3 once: what a span lists is delivered again.
+    /// C3 once: the events that a span lists are delivered again.
     C3Once,
-    /// C3 once: of equal signals in a batch one is delivered.
-    C3OnceForTwins,
+    /// C3 once: only one of two equal signals in a batch is delivered.
+    C3OnceForEqualSignals,
     /// C4 fidelity: text is cut at 1,000 characters.
     C4Fidelity,
     /// C4 fidelity: text is sent in pieces of 64 KiB that break characters.
     C4FidelityOfPieces,
-    /// C4 fidelity: what belongs to no span is forgotten.
+    /// C4 fidelity: logs without a span are lost.
     C4FidelityWithoutASpan,
-    /// C4 fidelity: one signal is refused openly, and others are missing.
-    C4FidelityByHalf,
+    /// C4 fidelity: one signal is reported as rejected, but more are missing.
+    C4FidelityOfRejections,
     /// C5 empty: an empty batch is an error.
     C5Empty,
     /// C6 flush: nothing is delivered before the shutdown.
     C6Flush,
-    /// C7 shutdown: what was not flushed is forgotten.
+    /// C7 shutdown: what was not flushed is lost.
     C7Shutdown,
-    /// C7 shutdown: batches of another run are taken for those of this one.
+    /// C7 shutdown: batches of another run are mistaken for those of this one.
     C7ShutdownOfARun,
     /// C8 cancel: a dropped write leaves the sink locked.
     C8Cancel,
-    /// C8 cancel: after a dropped write a shutdown does not flush.
-    C8CancelAtTheEnd,
-    /// C8 cancel: a store commits the batch's name after its data.
+    /// C8 cancel: after a dropped write, the shutdown does not flush.
+    C8CancelBeforeShutdown,
+    /// C8 cancel: a store commits the id of a batch after its data.
     C8CancelOfAStore,
-    /// C9 retry: a batch that fails half-way is delivered whole when it comes again.
+    /// C9 retry: after a failure half-way, the whole batch is delivered again.
     C9Retry,
-    /// C9 retry: a store does not know a batch that it has.
+    /// C9 retry: a store does not recognise a batch that it has committed.
     C9RetryOfAStore,
-    /// C10 independence: all sinks write where the latest was told to.
+    /// C10 independence: all sinks write to the destination of the latest.
     C10Independence,
-    /// C10 independence: what one sink has delivered, another of the same process leaves out.
-    C10IndependenceOfTwins,
+    /// C10 independence: a sink leaves out what another sink of the process has delivered.
+    C10IndependenceOfEqualSignals,
     /// C11 outage: an outage loses the batch.
     C11Outage,
-    /// C12 recovery: an outage is for ever.
+    /// C12 recovery: an outage never ends.
     C12Recovery,
-    /// C13 interest: an end is taken for impossible without its start.
+    /// C13 interest: an end without its start is an error.
     C13Interest,
-    /// C14 options: a malformed option is overlooked.
+    /// C14 options: a malformed option is ignored.
     C14Options,
-    /// C15 secrets: the token is in the error of an outage.
+    /// C15 secrets: the error of an outage contains the token.
     C15Secrets,
 }
 
-/// Where a sink delivers to, in memory.
+/// A destination in memory.
 #[derive(Default)]
 struct Destination {
-    held: Vec<Signal>,
+    signals: Vec<Signal>,
     numbers: HashSet<u64>,
     is_broken: bool,
 }
 
-/// Destinations by number: a build function has no captures.
+/// All destinations. A build function can't capture one, so it finds it here by its number.
 static DESTINATIONS: Mutex<Vec<Arc<Mutex<Destination>>>> = Mutex::new(Vec::new());
-/// What the mutant of C10 shares between its instances.
+/// The destination of the latest sink, which the mutant `C10Independence` shares between its instances.
 static LATEST: Mutex<usize> = Mutex::new(0);
-
-/// What the living instances of the other mutant of C10 have delivered.
+/// What the instances of the mutant `C10IndependenceOfEqualSignals` have delivered, by destination.
 static BY_OTHERS: Mutex<Vec<(usize, String)>> = Mutex::new(Vec::new());
 
 const TOKEN: &str = "hush-hush-token";
@@ -105,30 +103,30 @@ struct MutantSink {
 }
 
 impl MutantSink {
-    fn lock<T>(&self, look: impl FnOnce(&mut Destination) -> T) -> T {
+    fn with_destination<T>(&self, code: impl FnOnce(&mut Destination) -> T) -> T {
         let number = match self.flaw {
             Flaw::C10Independence => *LATEST.lock().unwrap(),
             _ => self.destination,
         };
         let destination = Arc::clone(&DESTINATIONS.lock().unwrap()[number]);
         let mut destination: MutexGuard<'_, Destination> = destination.lock().unwrap();
-        look(&mut destination)
+        code(&mut destination)
     }
 
     fn outage(&mut self, batch: &Batch<'_>) -> Option<SinkError> {
-        let is_broken = self.lock(|destination| destination.is_broken);
+        let is_broken = self.with_destination(|destination| destination.is_broken);
         self.was_broken |= is_broken;
         let is_out = is_broken || (self.flaw == Flaw::C12Recovery && self.was_broken);
         if !is_out {
             return None;
         }
         if self.flaw == Flaw::C9Retry {
-            self.lock(|destination| destination.held.extend(batch.iter().take(2).cloned()));
+            self.with_destination(|destination| destination.signals.extend(batch.iter().take(2).cloned()));
         }
         Some(match self.flaw {
-            Flaw::C11Outage => SinkError::reject("out of order"),
-            Flaw::C15Secrets => SinkError::retry("out of order").with("token", &self.token),
-            _ => SinkError::retry("out of order"),
+            Flaw::C11Outage => SinkError::reject("the destination is broken"),
+            Flaw::C15Secrets => SinkError::retry("the destination is broken").with("token", &self.token),
+            _ => SinkError::retry("the destination is broken"),
         })
     }
 
@@ -152,7 +150,7 @@ impl MutantSink {
         match self.flaw {
             Flaw::C2Order => signals.reverse(),
             Flaw::C2OrderOfALargeBatch if signals.len() > 1_024 => signals.rotate_left(1_024),
-            Flaw::C3OnceForTwins => {
+            Flaw::C3OnceForEqualSignals => {
                 let mut seen = HashSet::new();
                 signals.retain(|signal| seen.insert(format!("{signal:?}")));
             }
@@ -161,10 +159,10 @@ impl MutantSink {
             }
             Flaw::C4FidelityWithoutASpan => signals
                 .retain(|signal| !matches!(signal, Signal::Log(log) if log.context == EventContext::None)),
-            Flaw::C4FidelityByHalf if is_hard(signals.iter()) => {
+            Flaw::C4FidelityOfRejections if are_edge_cases(signals.iter()) => {
                 signals.retain(|signal| !matches!(signal, Signal::Metric(_)));
             }
-            Flaw::C10IndependenceOfTwins => {
+            Flaw::C10IndependenceOfEqualSignals => {
                 let mut by_others = BY_OTHERS.lock().unwrap();
                 signals.retain(|signal| {
                     let text = format!("{signal:?}");
@@ -200,8 +198,8 @@ fn in_pieces(text: &str) -> String {
     text.as_bytes().chunks(1 << 16).map(String::from_utf8_lossy).collect()
 }
 
-/// Whether these are the signals of C4.
-fn is_hard<'a>(mut signals: impl Iterator<Item = &'a Signal>) -> bool {
+/// Returns true if these are the signals of C4.
+fn are_edge_cases<'a>(mut signals: impl Iterator<Item = &'a Signal>) -> bool {
     signals.any(|signal| matches!(signal, Signal::Log(log) if log.context == EventContext::None))
 }
 
@@ -229,9 +227,9 @@ impl Sink for MutantSink {
             return Err(SinkError::close("another write is under way"));
         }
         if self.flaw == Flaw::C8CancelOfAStore && !self.stored.contains(&batch.id()) {
-            self.lock(|destination| {
-                let fitting = if destination.is_broken { 0 } else { usize::MAX };
-                destination.held.extend(batch.iter().take(fitting).cloned());
+            self.with_destination(|destination| {
+                let room = if destination.is_broken { 0 } else { usize::MAX };
+                destination.signals.extend(batch.iter().take(room).cloned());
             });
         }
         self.is_writing = true;
@@ -246,18 +244,18 @@ impl Sink for MutantSink {
         if !self.stored.insert(batch.id()) && self.flaw != Flaw::C9RetryOfAStore {
             return Ok(batch.delivered());
         }
-        let is_new = self.lock(|destination| destination.numbers.insert(batch.id().number));
+        let is_new = self.with_destination(|destination| destination.numbers.insert(batch.id().number));
         if self.flaw == Flaw::C8CancelOfAStore || self.flaw == Flaw::C7ShutdownOfARun && !is_new {
             return Ok(batch.delivered());
         }
         self.has_written = true;
         let signals = self.altered(batch);
         match self.flaw {
-            Flaw::C6Flush | Flaw::C7Shutdown | Flaw::C8CancelAtTheEnd => self.buffer.extend(signals),
-            _ => self.lock(|destination| destination.held.extend(signals)),
+            Flaw::C6Flush | Flaw::C7Shutdown | Flaw::C8CancelBeforeShutdown => self.buffer.extend(signals),
+            _ => self.with_destination(|destination| destination.signals.extend(signals)),
         }
-        if self.flaw == Flaw::C4FidelityByHalf && is_hard(batch.iter()) {
-            return Ok(Written::partly(1, "too hard"));
+        if self.flaw == Flaw::C4FidelityOfRejections && are_edge_cases(batch.iter()) {
+            return Ok(Written::partly(1, "not supported"));
         }
         Ok(batch.delivered())
     }
@@ -268,16 +266,17 @@ impl Sink for MutantSink {
         }
         if self.flaw != Flaw::C6Flush {
             let buffer = std::mem::take(&mut self.buffer);
-            self.lock(|destination| destination.held.extend(buffer));
+            self.with_destination(|destination| destination.signals.extend(buffer));
         }
         Ok(())
     }
 
     async fn shutdown(mut self: Box<Self>) -> Result<(), SinkError> {
-        let forgets = self.flaw == Flaw::C7Shutdown || self.flaw == Flaw::C8CancelAtTheEnd && self.is_writing;
-        if !forgets {
+        let loses_buffer =
+            self.flaw == Flaw::C7Shutdown || self.flaw == Flaw::C8CancelBeforeShutdown && self.is_writing;
+        if !loses_buffer {
             let buffer = std::mem::take(&mut self.buffer);
-            self.lock(|destination| destination.held.extend(buffer));
+            self.with_destination(|destination| destination.signals.extend(buffer));
         }
         Ok(())
     }
@@ -353,7 +352,7 @@ macro_rules! mutants {
             }
 
             async fn delivered(&self) -> Delivered {
-                Delivered::of(&self.destination().lock().unwrap().held)
+                Delivered::of(&self.destination().lock().unwrap().signals)
             }
 
             async fn break_destination(&self) -> bool {
@@ -361,7 +360,7 @@ macro_rules! mutants {
                 true
             }
 
-            async fn mend_destination(&self) {
+            async fn restore_destination(&self) {
                 self.destination().lock().unwrap().is_broken = false;
             }
 
@@ -382,29 +381,29 @@ macro_rules! mutants {
 
 mutants! {
     a_good_sink_breaks_no_clause: Sound breaks [];
-    a_flush_that_needs_a_write: C1Lifecycle breaks ["c1_lifecycle"];
-    a_batch_delivered_backwards: C2Order breaks ["c2_order"];
-    a_large_batch_out_of_order: C2OrderOfALargeBatch breaks ["c2_order"];
-    a_listed_event_delivered_again: C3Once breaks ["c3_once"];
-    a_twin_left_out: C3OnceForTwins breaks ["c3_once"];
-    a_text_in_broken_pieces: C4FidelityOfPieces breaks ["c4_fidelity"];
-    a_log_without_a_span_forgotten: C4FidelityWithoutASpan breaks ["c4_fidelity"];
-    a_refusal_that_hides_a_loss: C4FidelityByHalf breaks ["c4_fidelity"];
-    a_text_that_is_cut: C4Fidelity breaks ["c4_fidelity"];
-    an_empty_batch_that_is_an_error: C5Empty breaks ["c5_empty"];
-    a_flush_that_does_nothing: C6Flush breaks ["c6_flush"];
-    a_shutdown_that_forgets: C7Shutdown breaks ["c7_shutdown"];
-    a_run_taken_for_another: C7ShutdownOfARun breaks ["c7_shutdown"];
-    a_shutdown_that_forgets_after_a_cancelled_write: C8CancelAtTheEnd breaks ["c8_cancel"];
-    a_store_that_commits_in_two_steps: C8CancelOfAStore breaks ["c8_cancel"];
-    a_cancelled_write_that_locks: C8Cancel breaks ["c8_cancel"];
-    a_retry_that_doubles: C9Retry breaks ["c9_retry"];
-    a_store_that_does_not_know_its_batches: C9RetryOfAStore breaks ["c9_retry"];
-    an_instance_that_takes_over_another: C10Independence breaks ["c10_independence"];
-    an_instance_that_leaves_out_what_another_has: C10IndependenceOfTwins breaks ["c10_independence"];
-    an_outage_that_loses: C11Outage breaks ["c11_outage"];
-    an_outage_for_ever: C12Recovery breaks ["c12_recovery"];
-    an_end_that_needs_its_start: C13Interest breaks ["c13_interest"];
-    a_malformed_option_overlooked: C14Options breaks ["c14_options"];
-    a_secret_in_an_error: C15Secrets breaks ["c15_secrets"];
+    a_flush_before_a_write_fails: C1Lifecycle breaks ["c1_lifecycle"];
+    a_batch_is_delivered_in_reverse_order: C2Order breaks ["c2_order"];
+    a_large_batch_is_out_of_order: C2OrderOfALargeBatch breaks ["c2_order"];
+    a_listed_event_is_delivered_again: C3Once breaks ["c3_once"];
+    an_equal_signal_is_left_out: C3OnceForEqualSignals breaks ["c3_once"];
+    a_text_is_cut_inside_a_character: C4FidelityOfPieces breaks ["c4_fidelity"];
+    a_log_without_a_span_is_lost: C4FidelityWithoutASpan breaks ["c4_fidelity"];
+    a_rejection_hides_a_loss: C4FidelityOfRejections breaks ["c4_fidelity"];
+    a_text_is_cut: C4Fidelity breaks ["c4_fidelity"];
+    an_empty_batch_is_an_error: C5Empty breaks ["c5_empty"];
+    a_flush_does_nothing: C6Flush breaks ["c6_flush"];
+    a_shutdown_does_not_flush: C7Shutdown breaks ["c7_shutdown"];
+    a_run_is_mistaken_for_another: C7ShutdownOfARun breaks ["c7_shutdown"];
+    a_shutdown_after_a_dropped_write_does_not_flush: C8CancelBeforeShutdown breaks ["c8_cancel"];
+    a_store_commits_in_two_steps: C8CancelOfAStore breaks ["c8_cancel"];
+    a_dropped_write_leaves_the_sink_locked: C8Cancel breaks ["c8_cancel"];
+    a_retry_delivers_twice: C9Retry breaks ["c9_retry"];
+    a_store_does_not_recognise_its_batches: C9RetryOfAStore breaks ["c9_retry"];
+    a_sink_writes_to_the_destination_of_another: C10Independence breaks ["c10_independence"];
+    a_sink_leaves_out_what_another_has_delivered: C10IndependenceOfEqualSignals breaks ["c10_independence"];
+    an_outage_loses_the_batch: C11Outage breaks ["c11_outage"];
+    an_outage_never_ends: C12Recovery breaks ["c12_recovery"];
+    an_end_without_its_start_fails: C13Interest breaks ["c13_interest"];
+    a_malformed_option_is_ignored: C14Options breaks ["c14_options"];
+    an_error_contains_a_secret: C15Secrets breaks ["c15_secrets"];
 }

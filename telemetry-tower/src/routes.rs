@@ -1,4 +1,4 @@
-//! Which requests are watched, and what they are called.
+//! Which requests are watched, and the names of their routes and APIs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,20 +6,20 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 use telemetry_core::Text;
 
-/// The `api` of requests that no route is known for, so that a scan makes no labels.
+/// The `api` of requests without a known route, so that a scan does not create labels.
 pub const UNKNOWN: &str = "unknown";
 
-/// Pages for people, which nobody measures.
+/// Documentation pages and the like, which are not watched.
 const NOT_WATCHED: [&str; 5] = ["/docs", "/redoc", "/openapi.json", "/favicon.ico", "/static"];
 
-/// Which API a request belongs to, and which requests are not watched at all.
+/// Maps requests to routes and APIs, and says which requests are not watched.
 ///
-/// Three ways to say it, from least to most work:
+/// There are three ways, from least to most work:
 ///
-/// - **Nothing.** [`Routes::new`]: the API is the [first segment of the path](api_of). Requests that
-///   are answered 404 are `unknown`, unless their API has answered anything else before.
-/// - **A table.** [`Routes::route`], one line per route; whatever is not in the table is `unknown`.
-/// - **A function.** [`Routes::from_fn`], for servers that know their routes already.
+/// - **Nothing.** With [`Routes::new`], the API is the [first segment of the path](api_of). A request that is answered
+///   with 404 counts as `unknown`, unless its API has answered anything else before.
+/// - **A table.** Add each route with [`Routes::route`]. Requests that match no route are `unknown`.
+/// - **A function.** Use [`Routes::from_fn`] in servers that know their routes already.
 ///
 /// Paths under `/docs`, `/redoc`, `/openapi.json`, `/favicon.ico` and `/static` are not watched.
 ///
@@ -47,25 +47,25 @@ enum Rule {
 
 type RouteFn = Arc<dyn Fn(&RequestHead<'_>) -> Option<Route> + Send + Sync>;
 
-/// A route: what its requests are called.
+/// A route and its API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The path with its parameters in braces, OpenTelemetry's `http.route`.
+    /// The path with its parameters in braces. It becomes the attribute `http.route`.
     pub template: Text,
-    /// The API, which becomes the label `api`.
+    /// The API. It becomes the label `api`.
     pub api: Text,
 }
 
-/// What [`Routes::from_fn`] may look at.
+/// The part of a request that [`Routes::from_fn`] can read.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The path and more.
+    /// The path and the query.
     pub uri: &'a Uri,
     /// The headers.
     pub headers: &'a HeaderMap,
-    /// What the server noted about the request, such as axum's `MatchedPath`.
+    /// What the server added to the request, such as axum's `MatchedPath`.
     pub extensions: &'a Extensions,
 }
 
@@ -80,24 +80,24 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// What the rule says about one request.
+/// The API and the route of one request.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct RequestName {
     pub(crate) api: Text,
     pub(crate) template: Option<Text>,
-    /// Only a guess from the path: the route may not exist.
+    /// True if the API was guessed from the path, so that the route may not exist.
     pub(crate) guessed: bool,
 }
 
 impl Routes {
-    /// No table yet: the API is the first segment of the path.
+    /// Uses the first segment of the path as the API.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks `route` about every request; `None` is an unknown route.
+    /// Calls `route` for every request. `None` means an unknown route.
     ///
-    /// In axum, for layers added with `Router::layer`, the router has found the route before:
+    /// In axum, a layer that is added with `Router::layer` runs after the router has found the route:
     ///
     /// ```
     /// use axum::extract::MatchedPath;
@@ -113,8 +113,8 @@ impl Routes {
         Self { rule: Rule::Function(Arc::new(route)), excluded: Vec::new() }
     }
 
-    /// Adds a route to the table. `{name}` stands for one segment, `{*rest}` at the end for all that
-    /// follow. The first route that fits counts. Replaces a function given before.
+    /// Adds a route to the table. In a template, `{name}` matches one segment, and `{*rest}` at the end matches one or more.
+    /// The first route that matches is used. The table replaces a function set before.
     #[must_use]
     pub fn route(mut self, template: impl Into<Text>, api: impl Into<Text>) -> Self {
         let route = Route { template: template.into(), api: api.into() };
@@ -125,15 +125,15 @@ impl Routes {
         self
     }
 
-    /// Does not watch requests for this path and those below it.
+    /// Excludes requests for this path and all paths below it.
     #[must_use]
     pub fn exclude(mut self, path: impl Into<Text>) -> Self {
         self.excluded.push(path.into());
         self
     }
 
-    /// What the request is called; `None` if it is not watched.
-    pub(crate) fn find(&self, request: &RequestHead<'_>) -> Option<Found> {
+    /// Returns the names of a request, or `None` if it is not watched.
+    pub(crate) fn name(&self, request: &RequestHead<'_>) -> Option<RequestName> {
         let path = request.uri.path();
         let mut excluded = NOT_WATCHED.into_iter().chain(self.excluded.iter().map(AsRef::as_ref));
         if excluded.any(|above| is_below(path, above)) {
@@ -142,14 +142,18 @@ impl Routes {
         let route = match &self.rule {
             Rule::FirstSegment => {
                 let api = api_of(path);
-                return Some(Found { api: api.to_owned().into(), template: None, guessed: api != UNKNOWN });
+                return Some(RequestName {
+                    api: api.to_owned().into(),
+                    template: None,
+                    guessed: api != UNKNOWN,
+                });
             }
-            Rule::Table(table) => table.iter().find(|route| fits(&route.template, path)).cloned(),
+            Rule::Table(table) => table.iter().find(|route| matches_template(&route.template, path)).cloned(),
             Rule::Function(function) => function(request),
         };
         Some(match route {
-            Some(Route { api, template }) => Found { api, template: Some(template), guessed: false },
-            None => Found { api: Text::Borrowed(UNKNOWN), template: None, guessed: false },
+            Some(Route { api, template }) => RequestName { api, template: Some(template), guessed: false },
+            None => RequestName { api: Text::Borrowed(UNKNOWN), template: None, guessed: false },
         })
     }
 }
@@ -166,10 +170,10 @@ impl fmt::Debug for Routes {
     }
 }
 
-/// The API of a path in Llama Stack's layout: its first segment after an optional version.
+/// Returns the API of a path in Llama Stack's layout: the first segment after an optional version.
 ///
-/// A segment that can't be the name of an API (empty, longer than 64 bytes, anything but letters,
-/// digits, `_`, `-` and `.`) is `unknown`.
+/// A segment that can't be the name of an API is `unknown`. Names have 1 to 64 bytes: ASCII letters, digits, `_`, `-` and
+/// `.`.
 ///
 /// ```
 /// use telemetry_tower::api_of;
@@ -195,7 +199,7 @@ fn is_below(path: &str, above: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn fits(template: &str, path: &str) -> bool {
+fn matches_template(template: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     for expected in template.split('/') {
         if expected.starts_with("{*") && expected.ends_with('}') {
@@ -203,7 +207,8 @@ fn fits(template: &str, path: &str) -> bool {
         }
         let Some(segment) = segments.next() else { return false };
         let is_parameter = expected.starts_with('{') && expected.ends_with('}');
-        if if is_parameter { segment.is_empty() } else { segment != expected } {
+        let matches = if is_parameter { !segment.is_empty() } else { segment == expected };
+        if !matches {
             return false;
         }
     }
@@ -216,7 +221,7 @@ mod tests {
 
     fn find(routes: &Routes, path: &str) -> Option<String> {
         let request = Request::get(path).body(()).expect("a path");
-        routes.find(&RequestHead::of(&request)).map(|found| match found.template {
+        routes.name(&RequestHead::of(&request)).map(|found| match found.template {
             Some(template) => format!("{} {template}", found.api),
             None => found.api.into_owned(),
         })
@@ -243,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_knows_its_routes_and_nothing_else() {
+    fn a_table_matches_its_routes_only() {
         let routes = Routes::new()
             .route("/v1/chat/completions", "inference")
             .route("/v1/models/{model_id}", "models")
@@ -258,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_for_people_are_not_watched() {
+    fn excluded_paths_are_not_watched() {
         let routes = Routes::new().exclude("/health");
         for path in
             ["/docs", "/docs/oauth2", "/redoc", "/openapi.json", "/favicon.ico", "/static/a.css", "/health"]

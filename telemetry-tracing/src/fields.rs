@@ -1,4 +1,4 @@
-//! Fields of spans and events as attributes, in a buffer that each thread uses again.
+//! Collects the fields of spans and events as attributes, in a buffer that each thread reuses.
 
 use std::cell::Cell;
 use std::fmt::{Debug, Write as _};
@@ -6,36 +6,36 @@ use std::fmt::{Debug, Write as _};
 use telemetry_core::{Attribute, Attributes, Text, Value};
 use tracing::field::{Field, Visit};
 
-use crate::texts::text;
+use crate::text_cache::text;
 
 thread_local! {
     static BUFFER: Cell<Vec<Attribute>> = const { Cell::new(Vec::new()) };
 }
 
-/// Buffers that have grown beyond this many attributes are not kept.
-const KEPT: usize = 64;
+/// A buffer with a larger capacity is not reused.
+const MAX_REUSED: usize = 64;
 
-/// Collects fields. Give it back with [`Fields::into_attributes`] or by dropping it.
+/// Collects fields. [`Fields::into_attributes`] or dropping it returns the buffer to its thread.
 #[derive(Debug)]
 pub(crate) struct Fields {
     attributes: Vec<Attribute>,
-    /// Whether one of the fields means more than an attribute.
+    /// True if one of the fields is more than an attribute, such as `traceparent`.
     pub(crate) has_special: bool,
 }
 
 impl Fields {
     pub(crate) fn new() -> Self {
-        // A `Debug` implementation that logs finds an empty buffer, not a borrowed one.
+        // `take` leaves an empty buffer, so that a `Debug` implementation that logs works too.
         Self { attributes: BUFFER.take(), has_special: false }
     }
 
-    /// Takes a field out.
+    /// Removes a field and returns its value.
     pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
-        let place = self.attributes.iter().position(|(key, _)| key == name)?;
-        Some(self.attributes.remove(place).1)
+        let index = self.attributes.iter().position(|(key, _)| key == name)?;
+        Some(self.attributes.remove(index).1)
     }
 
-    /// A field's value.
+    /// Returns the value of a field.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
@@ -54,7 +54,7 @@ impl Fields {
         self.attributes.retain(|(key, _)| wanted(key));
     }
 
-    /// The fields in words: what an event without a message says.
+    /// Formats the fields as `name=value`: the message of an event that has none.
     pub(crate) fn as_text(&self) -> String {
         let mut text = String::new();
         for (key, value) in &self.attributes {
@@ -65,12 +65,12 @@ impl Fields {
         text
     }
 
-    /// One allocation of exactly their size; the buffer goes back to its thread.
+    /// Returns the attributes in one allocation of exactly their size, and the buffer to its thread.
     pub(crate) fn into_attributes(mut self) -> Attributes {
         self.attributes.drain(..).collect()
     }
 
-    /// Every field, for a span that has already started.
+    /// Removes and returns every field, for a span that has already started.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Attribute> + '_ {
         self.attributes.drain(..)
     }
@@ -86,7 +86,7 @@ impl Fields {
 impl Drop for Fields {
     fn drop(&mut self) {
         self.attributes.clear();
-        if self.attributes.capacity() <= KEPT {
+        if self.attributes.capacity() <= MAX_REUSED {
             BUFFER.set(std::mem::take(&mut self.attributes));
         }
     }
@@ -124,10 +124,10 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        /// Sources shown at most: an error may be its own source.
-        const SOURCES: usize = 16;
+        /// Sources shown at most. An error may be its own source.
+        const MAX_SOURCES: usize = 16;
         let mut text = value.to_string();
-        for source in std::iter::successors(value.source(), |error| error.source()).take(SOURCES) {
+        for source in std::iter::successors(value.source(), |error| error.source()).take(MAX_SOURCES) {
             let _ = write!(text, ": {source}");
         }
         self.set(field, Value::from(text));

@@ -1,4 +1,4 @@
-//! The layer.
+//! The `tracing_subscriber` layer.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,26 +13,26 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::entered::{self, Place};
 use crate::fields::Fields;
+use crate::span_stack::{self, CurrentSpan};
 
-/// The layer for `telemetry`; see the [crate's documentation](crate).
+/// Returns a layer that records to `telemetry`. See the [crate's documentation](crate).
 pub fn layer(telemetry: Telemetry) -> TelemetryLayer {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     TelemetryLayer { telemetry, number, location: false }
 }
 
-/// Makes telemetry of spans and events; made by [`layer`].
+/// Records spans and events as telemetry. Created by [`layer`].
 #[derive(Debug)]
 pub struct TelemetryLayer {
     telemetry: Telemetry,
-    /// Tells the layers of a process apart.
+    /// Distinguishes the layers of a process.
     number: usize,
     location: bool,
 }
 
-/// A span of ours, in the extensions of the registry's.
+/// The telemetry span of a `tracing` span, kept in the extensions of the registry's span.
 #[derive(Debug)]
 pub(crate) struct Traced {
     pub(crate) guard: SpanGuard,
@@ -40,23 +40,24 @@ pub(crate) struct Traced {
     dropped_links: u32,
 }
 
-/// Links kept per span.
+/// Links recorded per span. Further ones are counted.
 const MAX_LINKS: usize = 128;
 
 impl TelemetryLayer {
-    /// Adds the attributes `code.file.path` and `code.line.number` to spans and logs. Default: no.
+    /// Adds the attributes `code.file.path` and `code.line.number` to spans and logs. Off by default.
     #[must_use]
     pub const fn with_location(mut self, location: bool) -> Self {
         self.location = location;
         self
     }
 
-    /// Whether anything is to be done: some sink wants something, and this is none of their threads.
-    fn is_wanted(&self) -> bool {
+    /// Returns true if a sink takes signals and this is not a thread of the pipeline.
+    fn is_enabled(&self) -> bool {
         !self.telemetry.interest().is_empty() && !is_pipeline_thread()
     }
 
-    fn locate(&self, fields: &mut Fields, metadata: &Metadata<'_>) {
+    /// Adds the location in the source, if the layer is set to do so.
+    fn add_location(&self, fields: &mut Fields, metadata: &Metadata<'_>) {
         if self.location {
             if let Some(file) = metadata.file() {
                 fields.push("code.file.path", file.to_owned());
@@ -67,7 +68,7 @@ impl TelemetryLayer {
         }
     }
 
-    /// The parent of a new span: the given one, or the one that this thread is in.
+    /// Returns the parent of a new span: the given one, or the current span of this thread.
     fn parent<S>(&self, attributes: &Attributes<'_>, id: &Id, context: &Context<'_, S>) -> Option<SpanContext>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
@@ -76,16 +77,17 @@ impl TelemetryLayer {
             return None;
         }
         if attributes.is_contextual() {
-            return match entered::place(self.number) {
-                Place::Ours(_, span) => Some(span),
-                Place::Other(current) => current,
+            return match span_stack::current(self.number) {
+                CurrentSpan::OfLayer(_, span) => Some(span),
+                CurrentSpan::Other(current) => current,
             };
         }
-        // A parent that was filtered out has one of its own.
+        // If the parent was filtered out, its own parent takes its place.
         context.span(id)?.scope().skip(1).find_map(|span| context_of(&span.extensions()))
     }
 
-    fn open(
+    /// Starts a span.
+    fn start(
         &self,
         metadata: &'static Metadata<'static>,
         parent: Option<SpanContext>,
@@ -100,7 +102,7 @@ impl TelemetryLayer {
                 name = given;
             }
             kind = take_kind(&mut fields);
-            failed = takes_failure(&mut fields);
+            failed = take_error_status(&mut fields);
             let header = fields.get("traceparent").and_then(Value::as_str);
             remote = header.and_then(|header| header.parse::<TraceParent>().ok());
             if remote.is_some() {
@@ -120,7 +122,7 @@ impl TelemetryLayer {
         guard
     }
 
-    /// Logs in this span, or in none, whatever is current.
+    /// Logs in this span, or in none, whatever the current span is.
     fn log_in(&self, span: Option<SpanKey>, event: TelemetryEvent) {
         match span {
             Some(key) => self.telemetry.log_event(event.in_context(EventContext::Span(key))),
@@ -131,34 +133,34 @@ impl TelemetryLayer {
         }
     }
 
-    /// Does `what` with the span that an event happens in, if it is one of this layer's; else says
-    /// which other it is.
+    /// Calls `record` with the span of an event: its guard if it is a span of this layer, else its key. Fails the span
+    /// first if `fails_span` is set.
     fn in_span_of<S>(
         &self,
         event: &Event<'_>,
         context: &Context<'_, S>,
-        failed: bool,
-        what: impl FnOnce(Option<&SpanGuard>, Option<SpanKey>),
+        fails_span: bool,
+        record: impl FnOnce(Option<&SpanGuard>, Option<SpanKey>),
     ) where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let (span, other) = if event.is_root() {
             (None, None)
         } else if event.is_contextual() {
-            match entered::place(self.number) {
-                Place::Ours(id, _) => (context.span(&id), None),
-                Place::Other(current) => (None, current.map(|span| span.key())),
+            match span_stack::current(self.number) {
+                CurrentSpan::OfLayer(id, _) => (context.span(&id), None),
+                CurrentSpan::Other(current) => (None, current.map(|span| span.key())),
             }
         } else {
             let scope = context.event_scope(event);
             let traced = scope.and_then(|mut scope| scope.find(|span| key_of(&span.extensions()).is_some()));
             (traced, None)
         };
-        let Some(span) = span else { return what(None, other) };
-        if failed && let Some(traced) = span.extensions_mut().get_mut::<Traced>() {
+        let Some(span) = span else { return record(None, other) };
+        if fails_span && let Some(traced) = span.extensions_mut().get_mut::<Traced>() {
             traced.guard.fail();
         }
-        what(span.extensions().get::<Traced>().map(|traced| &traced.guard), other);
+        record(span.extensions().get::<Traced>().map(|traced| &traced.guard), other);
     }
 }
 
@@ -167,21 +169,21 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn on_layer(&mut self, subscriber: &mut S) {
-        // Both would write to the same extension of a span.
+        // Two layers would write to the same extension of a span, so the second is disabled.
         if (subscriber as &dyn Subscriber).is::<Self>() {
             self.telemetry = Telemetry::disabled();
         }
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        if !self.is_wanted() {
+        if !self.is_enabled() {
             return;
         }
         let mut fields = Fields::new();
         attributes.record(&mut fields);
-        self.locate(&mut fields, attributes.metadata());
+        self.add_location(&mut fields, attributes.metadata());
         let parent = self.parent(attributes, id, &context);
-        let guard = self.open(attributes.metadata(), parent, fields);
+        let guard = self.start(attributes.metadata(), parent, fields);
         if let Some(span) = context.span(id) {
             span.extensions_mut().replace(Traced { guard, links: Vec::new(), dropped_links: 0 });
         }
@@ -192,7 +194,7 @@ where
         // Recorded before the lock: a value's `Debug` may look at the span.
         let mut fields = Fields::new();
         values.record(&mut fields);
-        let failed = fields.has_special && takes_failure(&mut fields);
+        let failed = fields.has_special && take_error_status(&mut fields);
         let mut extensions = span.extensions_mut();
         let Some(traced) = extensions.get_mut::<Traced>() else { return };
         for (key, value) in fields.drain() {
@@ -216,7 +218,7 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if !self.is_wanted() {
+        if !self.is_enabled() {
             return;
         }
         let record = event.normalized_metadata();
@@ -229,7 +231,7 @@ where
         let message = fields.take("message");
         if message.is_none()
             && fields.has_special
-            && let Some(metric) = metric(&mut fields)
+            && let Some(metric) = take_metric(&mut fields)
         {
             let metric = metric.with_attributes(fields.into_attributes());
             self.in_span_of(event, &context, false, |guard, other| {
@@ -243,7 +245,7 @@ where
             None => Text::Owned(fields.as_text()),
         };
         fields.push("target", target(record.as_ref(), event.metadata()));
-        self.locate(&mut fields, metadata);
+        self.add_location(&mut fields, metadata);
         let severity = severity(*metadata.level());
         let attributes = fields.into_attributes();
         self.in_span_of(event, &context, severity == Severity::Error, |guard, other| match guard {
@@ -257,17 +259,17 @@ where
     fn on_enter(&self, id: &Id, context: Context<'_, S>) {
         let span = context.span(id).and_then(|span| context_of(&span.extensions()));
         if let Some(span) = span {
-            entered::push(self.number, id, span);
+            span_stack::push(self.number, id, span);
         }
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
-        entered::pop(self.number, id);
+        span_stack::pop(self.number, id);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let Some(span) = context.span(&id) else { return };
-        // The guard is dropped once the extensions are free again.
+        // The guard is dropped only after the lock on the extensions is released.
         let traced = span.extensions_mut().remove::<Traced>();
         if let Some(Traced { mut guard, links, dropped_links }) = traced
             && !links.is_empty()
@@ -293,7 +295,7 @@ fn links_text(links: &[SpanKey]) -> String {
     links.iter().map(link).collect::<serde_json::Value>().to_string()
 }
 
-/// Takes the span's kind out of the fields; a word that is none stays an attribute.
+/// Removes the span's kind from the fields and returns it. An invalid kind stays an attribute.
 fn take_kind(fields: &mut Fields) -> SpanKind {
     let word = fields.get("otel.kind").and_then(Value::as_str);
     let kind = word.and_then(|word| word.to_ascii_lowercase().parse().ok());
@@ -303,15 +305,15 @@ fn take_kind(fields: &mut Fields) -> SpanKind {
     kind.unwrap_or(SpanKind::Internal)
 }
 
-/// Takes OpenTelemetry's names for a status out of the fields; says whether it is a failure.
-fn takes_failure(fields: &mut Fields) -> bool {
+/// Removes OpenTelemetry's status from the fields. Returns true if it is an error.
+fn take_error_status(fields: &mut Fields) -> bool {
     fields.rename("otel.status_message", "otel.status_description");
     let code = fields.take("otel.status_code");
     code.as_ref().and_then(Value::as_str).is_some_and(|code| code.eq_ignore_ascii_case("error"))
 }
 
-/// The measurement that an event without a message is, if it is one. Its labels are what is left.
-fn metric(fields: &mut Fields) -> Option<TelemetryEvent> {
+/// Returns the metric event if these are the fields of one. Its labels are the fields that are left.
+fn take_metric(fields: &mut Fields) -> Option<TelemetryEvent> {
     let value = match fields.get("value")? {
         Value::Int(number) => MetricValue::from(*number),
         Value::Float(number) => MetricValue::from(*number),
@@ -338,7 +340,7 @@ fn metric(fields: &mut Fields) -> Option<TelemetryEvent> {
     })
 }
 
-/// The target of a `log` record is its own; that of an event is known at compile time.
+/// Returns the target of a record of the `log` crate, or that of an event, which is known at compile time.
 fn target(record: Option<&Metadata<'_>>, metadata: &'static Metadata<'static>) -> Text {
     match record {
         Some(record) => Text::Owned(record.target().to_owned()),
@@ -346,7 +348,7 @@ fn target(record: Option<&Metadata<'_>>, metadata: &'static Metadata<'static>) -
     }
 }
 
-/// The severity of a level.
+/// Returns the severity of a level.
 fn severity(level: Level) -> Severity {
     match level {
         Level::TRACE => Severity::Verbose,

@@ -1,4 +1,4 @@
-//! From `tracing`'s spans to ours.
+//! Finds the telemetry span of a `tracing` span.
 
 use telemetry_core::SpanKey;
 use tracing::{Dispatch, Span};
@@ -7,24 +7,23 @@ use tracing_subscriber::registry::LookupSpan as _;
 
 use crate::layer::Traced;
 
-/// What a `tracing` span is in telemetry. For subscribers built upon
-/// [`Registry`], as nearly all are.
+/// Returns facts about the telemetry span of a `tracing` span. The subscriber must be based on [`Registry`], as nearly
+/// all are.
 ///
 /// ```
 /// use telemetry_tracing::SpanExt as _;
 ///
-/// // Nothing is installed here, so there is nothing to find.
+/// // No subscriber is installed here.
 /// assert_eq!(tracing::info_span!("chat").key(), None);
 /// ```
 pub trait SpanExt {
-    /// Trace and span id; `None` if the span is disabled or no layer of ours sees it.
+    /// Returns the trace id and the span id, or `None` if the span is disabled or no [`layer`](crate::layer()) records it.
     fn key(&self) -> Option<SpanKey>;
 
-    /// The W3C `traceparent` for a request to another process; `None` as for [`SpanExt::key`].
+    /// Returns the W3C `traceparent` for a request to another process, or `None` as for [`SpanExt::key`].
     fn traceparent(&self) -> Option<String>;
 
-    /// The W3C `tracestate` that goes with it: that of the caller whose trace this span or one above it
-    /// continues.
+    /// Returns the W3C `tracestate` for the same request: that of the caller whose trace this span continues.
     fn tracestate(&self) -> Option<String>;
 }
 
@@ -42,11 +41,12 @@ impl SpanExt for Span {
     }
 }
 
-fn traced<T>(span: &Span, what: impl FnOnce(&Traced) -> T) -> Option<T> {
+/// Reads the telemetry span of a `tracing` span, if it has one.
+fn traced<T>(span: &Span, read: impl FnOnce(&Traced) -> T) -> Option<T> {
     let found = span.with_subscriber(|(id, dispatch): (&tracing::span::Id, &Dispatch)| {
         let span = dispatch.downcast_ref::<Registry>()?.span(id)?;
         let extensions = span.extensions();
-        extensions.get::<Traced>().map(what)
+        extensions.get::<Traced>().map(read)
     });
     found.flatten()
 }

@@ -1,10 +1,10 @@
-//! The current file, and those before it.
+//! The current file, and the older ones.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Appends to a file; begins a new one when it is full, or gone.
+/// Appends to a file. Starts a new one when it is full or missing.
 #[derive(Debug)]
 pub(crate) struct Files {
     path: PathBuf,
@@ -16,36 +16,36 @@ pub(crate) struct Files {
 #[derive(Debug)]
 struct Current {
     file: File,
-    /// Bytes of whole batches; what lies beyond is left of a write that failed.
+    /// Length of all complete batches. Anything beyond it is the rest of a failed write.
     length: u64,
 }
 
 impl Files {
-    /// Opens the file, with its folder.
+    /// Opens the file. Creates it and its folder if they are missing.
     pub(crate) fn open(path: PathBuf, max_file_size: u64, max_files: u32) -> io::Result<Self> {
         let current = Some(Current::open(&path)?);
         Ok(Self { path, max_file_size, max_files, current })
     }
 
-    /// Appends all of `text` or, on an error, nothing.
+    /// Appends all of `text`, or nothing if it fails.
     pub(crate) fn append(&mut self, text: &[u8]) -> io::Result<()> {
         let current = self.current_for(text.len() as u64)?;
-        current.cut()?;
+        current.truncate()?;
         let written = current.file.write_all(text);
         match written {
             Ok(()) => current.length += text.len() as u64,
-            // If this fails too, the next append cuts first.
-            Err(_) => drop(current.cut()),
+            // If this fails too, the next append truncates first.
+            Err(_) => drop(current.truncate()),
         }
         written
     }
 
-    /// Waits until all that was appended is on the disk.
+    /// Waits until everything appended so far is on the disk.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.current.as_ref().map_or(Ok(()), |current| current.file.sync_data())
     }
 
-    /// The file that takes the next so many bytes.
+    /// Returns the file for the next `bytes` bytes.
     fn current_for(&mut self, bytes: u64) -> io::Result<&mut Current> {
         if self.current.is_some() && !self.path.exists() {
             self.current = None;
@@ -61,7 +61,7 @@ impl Files {
         }
     }
 
-    /// Renames every file to the next number; the last makes room for the one before.
+    /// Renames each file to the next number. The oldest is overwritten.
     fn rotate(&mut self) -> io::Result<()> {
         if self.max_files <= 1 {
             fs::remove_file(&self.path)?;
@@ -84,19 +84,19 @@ impl Current {
             fs::create_dir_all(folder)?;
         }
         let file = File::options().create(true).append(true).open(path)?;
-        // Two writers would cut each other's lines.
+        // A second writer would truncate lines of the first.
         file.try_lock().map_err(io::Error::from)?;
         let length = file.metadata()?.len();
         Ok(Self { file, length })
     }
 
-    /// Takes away what a failed write has left.
-    fn cut(&self) -> io::Result<()> {
+    /// Removes the rest of a failed write.
+    fn truncate(&self) -> io::Result<()> {
         if self.file.metadata()?.len() > self.length { self.file.set_len(self.length) } else { Ok(()) }
     }
 }
 
-/// `telemetry.ndjson` and 2 make `telemetry.ndjson.2`.
+/// Returns the path with a number: `telemetry.ndjson.2`.
 pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_file_makes_room_and_the_oldest_goes() {
+    fn a_full_file_is_rotated_and_the_oldest_is_deleted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t");
         let mut files = Files::open(path.clone(), 4, 3).unwrap();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn one_file_alone_begins_again() {
+    fn a_single_file_starts_again_when_it_is_full() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t");
         let mut files = Files::open(path.clone(), 2, 1).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_moved_away_is_begun_anew() {
+    fn a_file_that_was_moved_away_is_created_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t");
         let mut files = Files::open(path.clone(), 100, 2).unwrap();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_write_left_is_cut() {
+    fn the_rest_of_a_failed_write_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t");
         let mut files = Files::open(path.clone(), 100, 2).unwrap();

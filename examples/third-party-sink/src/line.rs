@@ -1,20 +1,20 @@
-//! A signal as a line. A pure function: what a line looks like is tested without a file.
+//! Converts a signal to a line. The function is pure, so it can be tested without a file.
 
 use serde_json::Value as Json;
 use telemetry_core::Signal;
 
-/// The line of a signal, with its line feed; `None` for signals that have none of their own.
+/// Returns the line of a signal with its line feed, or `None` for signals that are not written.
 ///
-/// JSON escapes control characters, so a line never contains another line.
+/// JSON escapes control characters, so the line contains no other line feed.
 ///
 /// # Errors
 ///
-/// When the signal has no JSON form.
+/// If the signal can't be written as JSON.
 ///
 /// ```
 /// use telemetry_testkit::signals::{open_span, started};
 ///
-/// // A span has its line when it has ended.
+/// // A span is written when it has ended.
 /// assert_eq!(sink_ndjson::line::line(&started(open_span(1, 1, 0)))?, None);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -26,7 +26,7 @@ pub fn line(signal: &Signal) -> Result<Option<String>, serde_json::Error> {
         _ => return Ok(None),
     };
     if let Signal::SpanEnded(_) = signal {
-        // Each has had its own line, before the span's end.
+        // Each event has its own line before the span's.
         json["events"] = Json::Array(Vec::new());
     }
     let mut tagged = serde_json::Map::from_iter([("type".to_owned(), Json::from(kind))]);

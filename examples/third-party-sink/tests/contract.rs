@@ -1,4 +1,4 @@
-//! The sink keeps the contract, in one file and while it rotates.
+//! The sink keeps the contract, with one file and with rotation.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use telemetry_core::{LogRecord, MetricPoint, OptionValue, Options, SinkEntry, Span};
 use telemetry_testkit::{Delivered, Harness};
 
-/// A line, read back.
+/// A line of a file.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Line {
@@ -18,7 +18,7 @@ enum Line {
     Metric(Box<MetricPoint>),
 }
 
-/// A folder of its own.
+/// A new folder for one test.
 struct Folder {
     folder: tempfile::TempDir,
     max_file_size: i64,
@@ -42,7 +42,7 @@ impl Folder {
         ])
     }
 
-    /// All lines, the oldest file first.
+    /// Reads all lines, the oldest file first.
     fn delivered(&self) -> Delivered {
         let number = |path: &Path| path.extension().and_then(|end| end.to_str()?.parse::<u32>().ok());
         let files = fs::read_dir(self.logs()).into_iter().flatten();
@@ -62,18 +62,18 @@ impl Folder {
     }
 
     /// Moves the folder away and puts a file in its place.
-    fn break_it(&self) {
+    fn break_folder(&self) {
         fs::rename(self.logs(), self.folder.path().join("away")).unwrap();
         fs::write(self.logs(), "in the way").unwrap();
     }
 
-    fn mend_it(&self) {
+    fn restore_folder(&self) {
         fs::remove_file(self.logs()).unwrap();
         fs::rename(self.folder.path().join("away"), self.logs()).unwrap();
     }
 }
 
-/// Makes a harness of a folder; each clause is tested with each.
+/// Defines a harness. The clauses are tested with each.
 macro_rules! harness {
     ($name:ident, $max_file_size:literal) => {
         struct $name(Folder);
@@ -96,20 +96,20 @@ macro_rules! harness {
                 self.0.delivered()
             }
 
-            /// The events of a span are lines of their own.
-            fn blur(&self, delivered: &mut Delivered) {
+            /// The events of a span have their own lines.
+            fn normalize(&self, delivered: &mut Delivered) {
                 for span in &mut delivered.spans {
                     span.events.clear();
                 }
             }
 
             async fn break_destination(&self) -> bool {
-                self.0.break_it();
+                self.0.break_folder();
                 true
             }
 
-            async fn mend_destination(&self) {
-                self.0.mend_it();
+            async fn restore_destination(&self) {
+                self.0.restore_folder();
             }
         }
     };

@@ -13,8 +13,8 @@ use crate::decode;
 use crate::support::{Receiver, text};
 
 /// Applies the limits of OTLP and of the SDK's types, which the crate documentation lists.
-fn blur(delivered: &mut Delivered) {
-    fn blur_time(time: &mut Timestamp) {
+fn normalize(delivered: &mut Delivered) {
+    fn clamp_time(time: &mut Timestamp) {
         *time = (*time).max(Timestamp::from_nanos(0));
     }
     fn blur_attributes(attributes: &mut Attributes) {
@@ -24,12 +24,12 @@ fn blur(delivered: &mut Delivered) {
     }
     delivered.forget_arrival();
     for span in &mut delivered.spans {
-        blur_time(&mut span.start_time);
-        span.end_time.iter_mut().for_each(blur_time);
+        clamp_time(&mut span.start_time);
+        span.end_time.iter_mut().for_each(clamp_time);
         blur_attributes(&mut span.attributes);
     }
     for log in &mut delivered.logs {
-        blur_time(&mut log.timestamp);
+        clamp_time(&mut log.timestamp);
         blur_attributes(&mut log.attributes);
     }
 }
@@ -63,7 +63,7 @@ fn options(receiver: &Receiver) -> Options {
 }
 
 macro_rules! harness {
-    ($name:ident, $entry:expr, $delivered:expr, $blur:expr) => {
+    ($name:ident, $entry:expr, $delivered:expr, $normalize:expr) => {
         struct $name(Receiver);
 
         #[async_trait]
@@ -84,8 +84,8 @@ macro_rules! harness {
                 $delivered(&self.0)
             }
 
-            fn blur(&self, delivered: &mut Delivered) {
-                $blur(delivered);
+            fn normalize(&self, delivered: &mut Delivered) {
+                $normalize(delivered);
             }
 
             async fn break_destination(&self) -> bool {
@@ -93,7 +93,7 @@ macro_rules! harness {
                 true
             }
 
-            async fn mend_destination(&self) {
+            async fn restore_destination(&self) {
                 self.0.set_out_of_order(false);
             }
 
@@ -116,8 +116,8 @@ fn series(receiver: &Receiver) -> Delivered {
     Delivered { metrics: decode::series(receiver), ..Delivered::default() }
 }
 
-harness!(TraceHarness, sink_otel::TRACE, spans, blur);
-harness!(LogHarness, sink_otel::LOG, logs, blur);
+harness!(TraceHarness, sink_otel::TRACE, spans, normalize);
+harness!(LogHarness, sink_otel::LOG, logs, normalize);
 harness!(MetricHarness, sink_otel::METRIC, series, add_up);
 
 mod trace {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use telemetry_core::query::{LogQuery, SpanQuery};
 use telemetry_core::{OptionValue, Options, SinkEntry};
-use telemetry_testkit::store_kit::collect;
+use telemetry_testkit::collect;
 use telemetry_testkit::{Delivered, Harness};
 use tempfile::TempDir;
 

@@ -1,4 +1,4 @@
-//! C10, C13, C14, C15: how a sink is built, what it asks for, what it must not show.
+//! C10, C13, C14, C15: how a sink is built, which signals it asks for, and that it shows no secret.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,36 +8,37 @@ use telemetry_core::{
     SinkContext, SinkError, Span, Text, attrs,
 };
 
-use super::Verdict;
+use super::compare::Compare;
+use super::input::spans;
 use super::log_capture::LogCapture;
-use super::material::families;
-use super::trial::{Compare, Trial};
+use super::sink_under_test::SinkUnderTest;
+use super::verdict::Verdict;
 use crate::signals::{child, end_waiting, ended, key, log, metric_point, open_span, started};
 use crate::{Harness, SERVICE_NAME};
 
-/// C10 independence: two sinks with options of their own, written to in turn, each deliver their own, also
-/// what is the same.
+/// C10 independence: two sinks with different options, written to in turn, each deliver their own signals, even if both
+/// receive equal ones.
 ///
 /// # Errors
 ///
 /// How the sink breaks the clause.
 pub async fn c10_independence<H: Harness>() -> Verdict {
-    let mut one = Trial::<H>::start().await?;
-    let mut other = Trial::<H>::start().await?;
-    one.write(families(0..5)).await?;
-    other.write(families(0..5)).await?;
-    other.write(families(100..105)).await?;
-    one.write(families(5..10)).await?;
-    one.finish(Compare::Exactly).await.map_err(|why| format!("the one: {why}"))?;
-    other
-        .write(families(105..110))
+    let mut first = SinkUnderTest::<H>::start().await?;
+    let mut second = SinkUnderTest::<H>::start().await?;
+    first.write(spans(0..5)).await?;
+    second.write(spans(0..5)).await?;
+    second.write(spans(100..105)).await?;
+    first.write(spans(5..10)).await?;
+    first.finish(Compare::Exactly).await.map_err(|reason| format!("the first sink: {reason}"))?;
+    second
+        .write(spans(105..110))
         .await
-        .map_err(|why| format!("after the one was shut down, the other: {why}"))?;
-    other.finish(Compare::Exactly).await.map_err(|why| format!("the other: {why}"))
+        .map_err(|reason| format!("the second sink, after the first was shut down: {reason}"))?;
+    second.finish(Compare::Exactly).await.map_err(|reason| format!("the second sink: {reason}"))
 }
 
-/// C13 interest: the sink asks for something, and each kind it asks for is enough by itself: an end
-/// without its start, a log of a span nobody knows, a measurement alone.
+/// C13 interest: the sink asks for at least one kind of signal, and each kind is delivered without the others: an end
+/// without its start, a log or a metric point of an unknown span.
 ///
 /// # Errors
 ///
@@ -50,23 +51,23 @@ pub async fn c13_interest<H: Harness>() -> Verdict {
         ("an end without a start", ended(child(2, 1, 99, 0, 5))),
         ("an end that waits", end_waiting(3, 1, 5, attrs! {})),
         ("a log of an unknown span", log(orphan, 5, "alone")),
-        ("a metric of an unknown span", Signal::Metric(Arc::new(point))),
+        ("a metric point of an unknown span", Signal::Metric(Arc::new(point))),
     ];
-    let mut taken = 0;
+    let mut wanted = 0;
     for (what, signal) in alone {
-        let mut trial = Trial::<H>::start().await?;
-        if !trial.takes(signal.kind()) {
+        let mut sink = SinkUnderTest::<H>::start().await?;
+        if !sink.wants(signal.kind()) {
             continue;
         }
-        taken += 1;
-        trial.write(vec![signal]).await.map_err(|why| format!("{what}: {why}"))?;
-        trial.finish(Compare::AtLeastOnce).await.map_err(|why| format!("{what}: {why}"))?;
+        wanted += 1;
+        sink.write(vec![signal]).await.map_err(|reason| format!("{what}: {reason}"))?;
+        sink.finish(Compare::AtLeastOnce).await.map_err(|reason| format!("{what}: {reason}"))?;
     }
-    if taken == 0 { Err("the sink asks for no kind of signal".to_owned()) } else { Ok(()) }
+    if wanted == 0 { Err("the sink asks for no kind of signal".to_owned()) } else { Ok(()) }
 }
 
-/// C14 options: every option is described, and a value of the wrong kind fails the build with an error
-/// that names the option.
+/// C14 options: every option is described in the entry's keys, and a value of the wrong kind fails the build with an
+/// error that names the option.
 ///
 /// # Errors
 ///
@@ -84,7 +85,7 @@ pub async fn c14_options<H: Harness>() -> Verdict {
     for given in harness.options().keys() {
         if !names.contains(given) {
             return Err(format!(
-                "the option `{given}` is not among the entry's keys: a configuration can't set it"
+                "the option `{given}` is missing in the entry's keys, so no configuration can set it"
             ));
         }
     }
@@ -107,7 +108,7 @@ pub async fn c14_options<H: Harness>() -> Verdict {
     Ok(())
 }
 
-/// A value that the option can't take.
+/// Returns a value of a kind that the option does not accept.
 fn malformed(key: &Key) -> OptionValue {
     match key.kind {
         KeyKind::Text | KeyKind::Secret | KeyKind::Path => OptionValue::List(Vec::new()),
@@ -116,7 +117,7 @@ fn malformed(key: &Key) -> OptionValue {
     }
 }
 
-/// Builds the sink, through its entry, with one option replaced.
+/// Builds the sink through its entry, with one option replaced.
 async fn build_with<H: Harness>(harness: &H, key: &Key, value: OptionValue) -> Result<(), SinkError> {
     let options = harness.options();
     let mut entries: Vec<(String, Entry)> = options
@@ -131,7 +132,7 @@ async fn build_with<H: Harness>(harness: &H, key: &Key, value: OptionValue) -> R
     (harness.entry().build)(&context).await.map(drop)
 }
 
-/// C15 secrets: no secret appears in `Debug` output, in errors, or in what the sink logs.
+/// C15 secrets: no secret appears in `Debug` output, in errors or in what the sink logs.
 ///
 /// # Errors
 ///
@@ -141,32 +142,32 @@ pub async fn c15_secrets<H: Harness>() -> Verdict {
     let harness = H::new();
     let secrets = harness.secrets();
     if secrets.is_empty() {
-        return Err("the harness plants no secret: declare `c15_secrets` as lacking".to_owned());
+        return Err("the harness has no secret: declare `c15_secrets` as lacking".to_owned());
     }
-    let hidden = |where_: &str, text: &str| match secrets.iter().find(|secret| text.contains(secret.as_str()))
-    {
-        Some(_) => Err(format!("a secret appears in {where_}")),
-        None => Ok(()),
+    let check = |place: &str, text: &str| {
+        let shows_secret = secrets.iter().any(|secret| text.contains(secret));
+        if shows_secret { Err(format!("a secret appears in {place}")) } else { Ok(()) }
     };
     for key in harness.entry().keys.iter().filter(|key| key.kind != KeyKind::Secret) {
         if let Err(error) = build_with(&harness, key, malformed(key)).await {
-            hidden(&format!("the error for a malformed `{}`", key.name), &error.full_text())?;
-            hidden(
+            check(&format!("the error for a malformed `{}`", key.name), &error.full_text())?;
+            check(
                 &format!("the Debug output of the error for a malformed `{}`", key.name),
                 &format!("{error:?}"),
             )?;
         }
     }
-    let built = harness.build().await.map_err(|error| format!("the build fails: {}", error.full_text()))?;
-    hidden("the Debug output of the built sink", &format!("{built:?}"))?;
-    let mut trial = Trial::of(harness, built);
-    trial.write(families(0..2)).await?;
-    if trial.harness.break_destination().await {
-        if let Err(error) = trial.offer(families(2..4)).await {
-            hidden("the error of an outage", &error.full_text())?;
-            hidden("the Debug output of the error of an outage", &format!("{error:?}"))?;
+    let built =
+        harness.build().await.map_err(|error| format!("the sink can't be built: {}", error.full_text()))?;
+    check("the Debug output of the built sink", &format!("{built:?}"))?;
+    let mut sink = SinkUnderTest::of(harness, built);
+    sink.write(spans(0..2)).await?;
+    if sink.harness.break_destination().await {
+        if let Err(error) = sink.try_write(spans(2..4)).await {
+            check("the error of an outage", &error.full_text())?;
+            check("the Debug output of the error of an outage", &format!("{error:?}"))?;
         }
-        trial.harness.mend_destination().await;
+        sink.harness.restore_destination().await;
     }
-    hidden("the log", &logged.text())
+    check("the log", &logged.text())
 }

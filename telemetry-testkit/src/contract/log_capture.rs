@@ -1,4 +1,4 @@
-//! Keeps what is logged through `tracing` on this thread, to look for secrets in it.
+//! Captures what this thread logs through `tracing`, to search it for secrets.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,19 +8,21 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Metadata, Subscriber};
 
-/// Everything logged on this thread while it lives.
+/// Captures everything that this thread logs while the value exists.
 pub(super) struct LogCapture {
     text: Text,
     _guard: DefaultGuard,
 }
 
 impl LogCapture {
+    /// Starts to capture.
     pub(super) fn start() -> Self {
         let text = Text::default();
         let guard = tracing::subscriber::set_default(Recorder(text.clone()));
         Self { text, _guard: guard }
     }
 
+    /// Returns the fields of everything logged so far.
     pub(super) fn text(&self) -> String {
         self.text.lock().clone()
     }

@@ -1,4 +1,4 @@
-//! What is stored, and what a signal changes.
+//! The contents of the model, and how each signal changes them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use telemetry_core::{
     Timestamp, TraceId, WaitingEnd,
 };
 
-/// Everything stored.
+/// Everything that is stored.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     spans: BTreeMap<SpanKey, Span>,
-    /// Ends whose start is not known.
+    /// Ends whose start is unknown.
     waiting: BTreeMap<SpanKey, WaitingEnd>,
-    /// Logs and points, in order of arrival.
+    /// Logs and metric points, in order of arrival.
     events: Vec<SpanEvent>,
-    /// When each trace is gone: the latest time of anything that belongs to it.
+    /// When each trace expires: the latest time at which anything of it expires.
     expires: BTreeMap<TraceId, Timestamp>,
 }
 
@@ -26,59 +26,61 @@ impl Contents {
             Signal::SpanStarted(span) | Signal::SpanEnded(span) => self.add_span(span),
             Signal::EndWaiting(end) => self.add_end(end),
             Signal::Log(log) => {
-                self.prolong(log.context.trace_id(), log.arrived, log.expires());
+                self.extend_life(log.context.trace_id(), log.arrived, log.expires());
                 self.events.push(SpanEvent::Log(Arc::clone(log)));
             }
             Signal::Metric(point) => {
-                self.prolong(point.context.trace_id(), point.arrived, point.expires());
+                self.extend_life(point.context.trace_id(), point.arrived, point.expires());
                 self.events.push(SpanEvent::Metric(Arc::clone(point)));
             }
-            // A kind of signal of a later version.
+            // A kind of signal that a later version adds.
             _ => {}
         }
     }
 
-    /// A start, an end with all that is known, or the end alone of a span that is given up.
-    fn add_span(&mut self, news: &Span) {
-        let key = news.key();
-        self.prolong(Some(key.trace_id), news.arrived, news.expires());
+    /// Adds a started span, an ended span, or an end whose start never came.
+    fn add_span(&mut self, new: &Span) {
+        let key = new.key();
+        self.extend_life(Some(key.trace_id), new.arrived, new.expires());
         let stored = self.spans.get(&key);
-        // A finished span is never overwritten.
+        // An ended span is never overwritten.
         if stored.is_some_and(|stored| stored.state == SpanState::Ended) {
-            // It came by OTLP again, its events before it: they were stored with the first.
-            self.events.retain(|event| !is_repeated(event, &news.events));
+            // The span came by OTLP a second time. Its events came before it: remove the copies.
+            self.events.retain(|event| !is_repeated(event, &new.events));
             return;
         }
-        let span = match (stored, news.state) {
+        let span = match (stored, new.state) {
             (Some(stored), SpanState::Open | SpanState::Unfinished) => {
-                match (lacks_start(stored), lacks_start(news)) {
-                    (true, false) => joined(news, stored),
-                    (false, true) => joined(stored, news),
-                    (true, true) | (false, false) => news.clone(),
+                match (lacks_start(stored), lacks_start(new)) {
+                    (true, false) => joined(new, stored),
+                    (false, true) => joined(stored, new),
+                    (true, true) | (false, false) => new.clone(),
                 }
             }
-            (Some(_), SpanState::Ended) | (None, _) => news.clone(),
+            (Some(_), SpanState::Ended) | (None, _) => new.clone(),
         };
         let waiting = self.take_waiting(&span);
         let span = match waiting {
-            Some(end) if span.state != SpanState::Ended && !lacks_start(&span) => joined(&span, &alone(&end)),
+            Some(end) if span.state != SpanState::Ended && !lacks_start(&span) => {
+                joined(&span, &without_start(&end))
+            }
             Some(_) | None => span,
         };
         self.spans.insert(key, span);
     }
 
-    /// Joins an end with the start it belongs to, or keeps it.
+    /// Joins an end with its start, or keeps it until the start comes.
     fn add_end(&mut self, end: &WaitingEnd) {
         let started = self.spans.values().find(|span| is_end_of(end.key, span)).cloned();
         match started {
             Some(span) if span.state == SpanState::Ended || lacks_start(&span) => {}
             Some(span) => {
-                self.prolong(
+                self.extend_life(
                     Some(span.trace_id),
                     end.arrived,
                     end.arrived.saturating_add(end.ttl.as_duration()),
                 );
-                self.spans.insert(span.key(), joined(&span, &alone(end)));
+                self.spans.insert(span.key(), joined(&span, &without_start(end)));
             }
             None => {
                 self.waiting.entry(end.key).or_insert_with(|| end.clone());
@@ -91,11 +93,11 @@ impl Contents {
         self.waiting.remove(&key)
     }
 
-    /// A trace lives as long as the longest-lived of what belongs to it; one that had expired before
-    /// is another trace.
-    fn prolong(&mut self, trace: Option<TraceId>, arrived: Timestamp, expires: Timestamp) {
+    /// Extends the life of a trace: it lives as long as anything that belongs to it. If the trace has expired already,
+    /// its old contents are removed first.
+    fn extend_life(&mut self, trace: Option<TraceId>, arrived: Timestamp, expires: Timestamp) {
         let Some(trace) = trace else { return };
-        if self.expires.get(&trace).is_some_and(|gone| *gone <= arrived) {
+        if self.expires.get(&trace).is_some_and(|expired| *expired <= arrived) {
             self.spans.retain(|key, _| key.trace_id != trace);
             self.events.retain(|event| trace_of(event) != Some(trace));
             self.expires.remove(&trace);
@@ -112,16 +114,12 @@ impl Contents {
         }
     }
 
-    pub(super) fn ended_span(&self, key: SpanKey) -> Option<&Span> {
-        self.spans.get(&key).filter(|span| span.state == SpanState::Ended)
-    }
-
-    /// The spans that have not expired at `now`, by trace.
+    /// Returns the spans that have not expired at `now`, by trace.
     pub(super) fn traces(&self, now: Timestamp) -> BTreeMap<TraceId, Vec<Span>> {
         let mut traces: BTreeMap<TraceId, Vec<Span>> = BTreeMap::new();
         for (key, span) in &self.spans {
             if self.lives(key.trace_id, now) {
-                // Logs and points are signals of their own; a span's list only repeats them.
+                // The events are stored as signals of their own.
                 let span = Span { events: Vec::new(), ..span.clone() };
                 traces.entry(key.trace_id).or_default().push(span);
             }
@@ -129,7 +127,7 @@ impl Contents {
         traces
     }
 
-    /// The logs and points that have not expired at `now`, in order of arrival.
+    /// Returns the logs and metric points that have not expired at `now`, in order of arrival.
     pub(super) fn events(&self, now: Timestamp) -> impl DoubleEndedIterator<Item = &SpanEvent> {
         self.events.iter().filter(move |event| match trace_of(event) {
             Some(trace) => self.lives(trace, now),
@@ -137,7 +135,7 @@ impl Contents {
         })
     }
 
-    /// The logs that have not expired, in order of arrival.
+    /// Returns the logs that have not expired at `now`, in order of arrival.
     pub(super) fn logs(&self, now: Timestamp) -> impl DoubleEndedIterator<Item = &LogRecord> {
         self.events(now).filter_map(|event| match event {
             SpanEvent::Log(log) => Some(&**log),
@@ -145,7 +143,7 @@ impl Contents {
         })
     }
 
-    /// The measurements that have not expired, in order of arrival.
+    /// Returns the metric points that have not expired at `now`, in order of arrival.
     pub(super) fn points(&self, now: Timestamp) -> impl DoubleEndedIterator<Item = &MetricPoint> {
         self.events(now).filter_map(|event| match event {
             SpanEvent::Metric(point) => Some(&**point),
@@ -153,7 +151,7 @@ impl Contents {
         })
     }
 
-    /// The mark of the stream's latest point, unless that has expired.
+    /// Returns the mark of the stream's latest metric point, unless that point has expired.
     pub(super) fn mark(&self, stream: u128, now: Timestamp) -> Option<&StreamMark> {
         let mut latest = self.events.iter().rev().filter_map(|event| match event {
             SpanEvent::Metric(point) => Some((point, point.stream.as_deref()?)),
@@ -168,27 +166,27 @@ impl Contents {
     }
 }
 
-/// Whether this is one of the span events, the very same.
+/// Returns true if this is one of the events in the list: the same allocation, not an equal one.
 fn is_repeated(event: &SpanEvent, of_span: &[SpanEvent]) -> bool {
     let SpanEvent::Log(log) = event else { return false };
     matches!(log.body, LogBody::SpanEvent { .. })
         && of_span.iter().any(|again| matches!(again, SpanEvent::Log(again) if Arc::ptr_eq(again, log)))
 }
 
-/// Whether only the end of the span is known.
+/// Returns true if only the end of the span is known.
 fn lacks_start(span: &Span) -> bool {
     span.state == SpanState::Unfinished && span.end_time.is_some()
 }
 
-/// Whether an end under this key ends the span: under its own key, or under the one its events carried
-/// before a `traceparent` moved it to another trace.
+/// Returns true if an end with this key belongs to the span. The key is the span's own, or the one under which its
+/// events were submitted before a `traceparent` moved the span to another trace.
 fn is_end_of(end: SpanKey, span: &Span) -> bool {
     end.span_id == span.span_id
         && (end.trace_id == span.trace_id || Some(end.trace_id) == span.submitted_trace_id)
 }
 
-/// An end as a span of which nothing else is known.
-fn alone(end: &WaitingEnd) -> Span {
+/// Converts an end to a span whose start is unknown.
+fn without_start(end: &WaitingEnd) -> Span {
     Span {
         end_time: Some(end.end_time),
         status: Some(end.status),
@@ -200,8 +198,8 @@ fn alone(end: &WaitingEnd) -> Span {
     }
 }
 
-/// The whole of a span from its halves: the end's attributes win, and the longer-lived half decides
-/// how long it lives.
+/// Joins the start and the end of a span. The end's attributes win. The half that expires later decides when the span
+/// expires.
 fn joined(start: &Span, end: &Span) -> Span {
     let mut whole = start.clone();
     whole.end_time = end.end_time;

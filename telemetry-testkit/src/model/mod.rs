@@ -1,32 +1,31 @@
-//! The model: a store so simple that it is right by reading it.
+//! The model: an in-memory store that is simple enough to be checked by reading it.
 
-mod answers;
 mod contents;
+mod queries;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use telemetry_core::{
-    Batch, BuiltSink, Signal, SignalSet, Sink, SinkError, Span, SpanKey, Timestamp, Written,
-};
+use telemetry_core::{Batch, BatchId, BuiltSink, Signal, SignalSet, Sink, SinkError, Timestamp, Written};
 
 use contents::Contents;
 
-/// Keeps everything in memory, scans all of it for every answer, and leaves the meaning of queries
-/// to [`telemetry_core::query`]. Every other store is compared with it.
+/// The model of a store. Tests compare every other store with it.
 ///
-/// What has expired is invisible; [`MemoryStore::set_now`] replaces the wall clock. A cheap clone; all
-/// clones are one store.
+/// It keeps everything in memory, scans all of it for every query, and lets [`telemetry_core::query`] decide what a
+/// query means. Expired things are invisible. [`MemoryStore::set_now`] replaces the wall clock. Clones are cheap and
+/// share the contents.
 ///
 /// ```
 /// use telemetry_core::{TraceStore as _, query::TraceQuery};
-/// use telemetry_testkit::{MemoryStore, Workload, block_on, store_kit::collect};
+/// use telemetry_testkit::signals::{ended, span};
+/// use telemetry_testkit::{MemoryStore, block_on, collect};
 ///
 /// let store = MemoryStore::new("llama-stack");
-/// store.store(&Workload { traces: 3, ..Workload::new(1) }.signals());
+/// store.store(&[ended(span(1, 1, 0, 10)), ended(span(2, 1, 5, 10))]);
 /// let traces = block_on(collect(store.query_traces(TraceQuery::default())))?;
-/// assert_eq!(traces.len(), 3);
-/// assert!(traces[0].start_time >= traces[2].start_time, "newest first");
+/// assert_eq!(traces.len(), 2);
+/// assert!(traces[0].start_time > traces[1].start_time, "newest first");
 /// # Ok::<(), telemetry_core::QueryError>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -41,24 +40,25 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     contents: Contents,
-    /// `None`: as the wall clock says.
+    /// `None` means the wall clock.
     now: Option<Timestamp>,
 }
 
 impl MemoryStore {
-    /// An empty store of a process of this service.
+    /// Creates an empty store for a process of this service.
     pub fn new(service_name: impl Into<String>) -> Self {
         let inner = Inner { contents: Contents::default(), now: None };
         Self(Arc::new(Shared { service_name: service_name.into(), inner: Mutex::new(inner) }))
     }
 
-    /// The store as a build function gives a sink: interested in everything, and its own store.
+    /// Returns a sink that writes to this store, as a build function does: interested in every signal, with this store
+    /// for queries.
     pub fn built(&self) -> BuiltSink {
         let sink = MemorySink { store: self.clone(), latest: None };
         BuiltSink::new(sink, SignalSet::ALL).with_store(Arc::new(self.clone()))
     }
 
-    /// Stores signals, as the sink does.
+    /// Stores signals as the sink does.
     pub fn store(&self, signals: &[Signal]) {
         let mut inner = self.lock();
         for signal in signals {
@@ -66,19 +66,14 @@ impl MemoryStore {
         }
     }
 
-    /// Stops the clock at this time: what expires at or before it is gone.
+    /// Stops the clock at this time. What expires at this time or before is invisible.
     pub fn set_now(&self, now: Timestamp) {
         self.lock().now = Some(now);
     }
 
-    /// Does what a restart of the program does: spans that are open are unfinished from now on.
+    /// Marks open spans as unfinished, as a restart of the program does.
     pub fn restart(&self) {
         self.lock().contents.mark_unfinished();
-    }
-
-    /// The span, if it has ended.
-    pub(crate) fn ended_span(&self, key: SpanKey) -> Option<Span> {
-        self.lock().contents.ended_span(key).cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -96,7 +91,7 @@ impl Inner {
 #[derive(Debug)]
 struct MemorySink {
     store: MemoryStore,
-    latest: Option<telemetry_core::BatchId>,
+    latest: Option<BatchId>,
 }
 
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Signals and questions nobody thinks of.
+//! Random signals and questions.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use telemetry_core::{
     SpanKey, SpanKind, SpanState, SpanStatus, Text, Timestamp, TraceId, Value, WaitingEnd,
 };
 
-use super::Question;
+use super::question::Question;
 use crate::signals::{at, long, span_id, trace_id};
 
-/// Few ids, times, keys and values, so that they meet.
+/// Attribute keys. There are few keys, ids, times and values, so that signals and questions often match.
 const KEYS: &[&str] = &["a", "b", "a.b", "quo\"te", "[0]", "ключ", "name", "status", "duration_ms", "__x"];
 const METRICS: &[(&str, bool)] = &[
     ("requests", true),
@@ -57,7 +57,7 @@ fn any_attributes() -> impl Strategy<Value = Attributes> {
     vec((select(KEYS), any_value()), 0..4).prop_map(|pairs| {
         let mut attributes = Attributes::default();
         for (key, value) in pairs {
-            // Later ones replace earlier ones: on the wire a key stands once.
+            // `merge` replaces an earlier value: a set of attributes has each key once.
             attributes.merge(Attributes::from([(Text::Borrowed(key), value)]));
         }
         attributes
@@ -98,7 +98,7 @@ fn any_span() -> impl Strategy<Value = Span> {
     )
 }
 
-/// What is known of a span: its start, all of it, the start alone when it was given up, or the end alone.
+/// Generates a signal about a span: its start, the ended span, a start whose end never came, or an end alone.
 fn any_span_signal() -> impl Strategy<Value = Signal> {
     (any_span(), 0..8_u8).prop_map(|(span, form)| match form {
         0..3 => Signal::SpanStarted(Arc::new(as_open(span, SpanState::Open))),
@@ -169,8 +169,8 @@ fn any_metric() -> impl Strategy<Value = Signal> {
     )
 }
 
-/// Up to 40 signals in any order: starts and ends that come twice, late or alone, logs and metrics of
-/// spans that are there or not.
+/// Generates up to 40 signals in any order: starts and ends that come twice, late or alone, and logs and metric points
+/// of known and unknown spans.
 pub fn random_signals() -> impl Strategy<Value = Vec<Signal>> {
     vec(prop_oneof![4 => any_span_signal(), 1 => any_log(), 1 => any_metric()], 0..40)
 }
@@ -258,7 +258,7 @@ fn metric_query() -> impl Strategy<Value = MetricQuery> {
         })
 }
 
-/// A question about what [`random_signals`] made; odd keys, limits and windows included.
+/// Generates a question about signals of [`random_signals`], with unusual keys, limits and windows too.
 pub fn random_question() -> impl Strategy<Value = Question> {
     prop_oneof![
         4 => trace_query().prop_map(Question::Traces),

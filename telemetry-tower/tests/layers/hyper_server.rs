@@ -1,4 +1,4 @@
-//! The layers around a service of plain hyper, over a real socket.
+//! The layers around a plain hyper service, over a real socket.
 
 use std::convert::Infallible;
 
@@ -14,18 +14,18 @@ use telemetry_tower::Routes;
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, service_fn};
 
-use crate::stage::{Stage, ask, one_request};
+use crate::support::{CapturingPipeline, ask, one_request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_hyper_server_is_measured_and_its_requests_have_spans() {
-    let stage = Stage::new();
+    let pipeline = CapturingPipeline::new();
     let hello = service_fn(async |request: Request<Incoming>| {
         request.extensions().get::<SpanHandle>().unwrap().set_attribute("greeting", "hello");
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello"))))
     });
     let service = ServiceBuilder::new()
-        .layer(stage.span_layer(Routes::new()))
-        .layer(stage.metrics_layer(Routes::new()))
+        .layer(pipeline.span_layer(Routes::new()))
+        .layer(pipeline.metrics_layer(Routes::new()))
         .service(hello);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -36,9 +36,9 @@ async fn a_plain_hyper_server_is_measured_and_its_requests_have_spans() {
     });
     let answer = ask(address, "GET /v1/inference/hello").await;
     assert!(answer.contains("x-trace-id: ") && answer.ends_with("hello"), "{answer}");
-    stage.wait_for_requests(1);
-    let seen = stage.seen.clone();
-    assert_eq!(stage.into_metrics(), one_request("inference", 200));
+    pipeline.wait_for_requests(1);
+    let seen = pipeline.seen.clone();
+    assert_eq!(pipeline.into_metrics(), one_request("inference", 200));
     let spans = seen.ended_spans();
     let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
     assert_eq!((span.kind, span.attributes.get("greeting")), (SpanKind::Server, Some(&Value::from("hello"))));

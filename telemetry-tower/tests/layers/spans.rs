@@ -1,4 +1,4 @@
-//! The request's span: whose child it is, what belongs to it, how it ends.
+//! The span of a request: its parent, what belongs to it, and how it ends.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use telemetry_tower::Routes;
 use tower::util::BoxCloneService;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
-use crate::stage::Stage;
+use crate::support::CapturingPipeline;
 
 type TestService = BoxCloneService<Request<Empty<Bytes>>, Response<BoxBody<Bytes, Infallible>>, Infallible>;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
-/// A service that logs the request's path twice, with a pause between, and answers `status`.
-fn service(stage: &Stage, status: u16) -> TestService {
-    let telemetry = stage.telemetry();
+/// Returns a service that logs the request's path twice, yields in between, and answers `status`.
+fn service(pipeline: &CapturingPipeline, status: u16) -> TestService {
+    let telemetry = pipeline.telemetry();
     let routes = Routes::new().route("/v1/models/{model_id}", "models");
     let handler = service_fn(move |request: Request<Empty<Bytes>>| {
         let telemetry = telemetry.clone();
@@ -37,8 +37,8 @@ fn service(stage: &Stage, status: u16) -> TestService {
     ServiceBuilder::new()
         .layer(BoxCloneService::layer())
         .map_response(|response: Response<_>| response.map(BodyExt::boxed))
-        .layer(stage.span_layer(routes.clone()))
-        .layer(stage.metrics_layer(routes))
+        .layer(pipeline.span_layer(routes.clone()))
+        .layer(pipeline.metrics_layer(routes))
         .service(handler)
 }
 
@@ -51,8 +51,8 @@ fn ended(signals: &[Signal]) -> Vec<Arc<Span>> {
 }
 
 #[tokio::test]
-async fn a_remote_trace_is_continued_and_told() {
-    let stage = Stage::new();
+async fn a_remote_trace_is_continued_and_returned_to_the_client() {
+    let pipeline = CapturingPipeline::new();
     let request = Request::get("/v1/models/llama")
         .header("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"))
         .header("tracestate", "vendor=1")
@@ -60,10 +60,10 @@ async fn a_remote_trace_is_continued_and_told() {
         .header("user-agent", "curl/8")
         .body(Empty::new())
         .unwrap();
-    let response = service(&stage, 200).oneshot(request).await.unwrap();
+    let response = service(&pipeline, 200).oneshot(request).await.unwrap();
     assert_eq!(response.headers()["x-trace-id"], TRACE);
     assert!(response.into_body().collect().await.is_ok());
-    let spans = ended(&stage.into_signals());
+    let spans = ended(&pipeline.into_signals());
     let [span] = spans.as_slice() else { panic!("one span: {spans:?}") };
     assert_eq!(span.name, "GET /v1/models/{model_id}");
     assert_eq!(span.trace_id.to_string(), TRACE);
@@ -81,14 +81,14 @@ async fn a_remote_trace_is_continued_and_told() {
 
 #[tokio::test]
 async fn an_invalid_traceparent_is_counted_and_a_new_trace_begins() {
-    let stage = Stage::new();
+    let pipeline = CapturingPipeline::new();
     let request =
         Request::get("/v1/models/llama").header("traceparent", "00-me-and-you").body(Empty::new()).unwrap();
-    let response = service(&stage, 200).oneshot(request).await.unwrap();
+    let response = service(&pipeline, 200).oneshot(request).await.unwrap();
     let trace = response.headers()["x-trace-id"].to_str().unwrap().to_owned();
     drop(response);
-    let telemetry = stage.telemetry();
-    let spans = ended(&stage.into_signals());
+    let telemetry = pipeline.telemetry();
+    let spans = ended(&pipeline.into_signals());
     assert_eq!(spans[0].trace_id.to_string(), trace);
     assert_eq!(spans[0].parent_span_id, None);
     assert_eq!(telemetry.ledger().assembler.invalid_traceparent, 1);
@@ -96,14 +96,14 @@ async fn an_invalid_traceparent_is_counted_and_a_new_trace_begins() {
 
 #[tokio::test]
 async fn a_failed_or_abandoned_request_fails_its_span() {
-    let stage = Stage::new();
+    let pipeline = CapturingPipeline::new();
     let request = || Request::get("/v1/models/llama").body(Empty::new()).unwrap();
-    let failed = service(&stage, 503).oneshot(request()).await.unwrap();
+    let failed = service(&pipeline, 503).oneshot(request()).await.unwrap();
     assert!(failed.into_body().collect().await.is_ok());
-    drop(service(&stage, 200).oneshot(request()).await.unwrap());
-    let refused = service(&stage, 404).oneshot(request()).await.unwrap();
+    drop(service(&pipeline, 200).oneshot(request()).await.unwrap());
+    let refused = service(&pipeline, 404).oneshot(request()).await.unwrap();
     assert!(refused.into_body().collect().await.is_ok());
-    let ends: Vec<_> = ended(&stage.into_signals())
+    let ends: Vec<_> = ended(&pipeline.into_signals())
         .iter()
         .map(|span| (span.status.unwrap(), span.attributes.get("error.type").map(ToString::to_string)))
         .collect();
@@ -119,8 +119,8 @@ async fn a_failed_or_abandoned_request_fails_its_span() {
 
 #[tokio::test]
 async fn a_thousand_interleaved_requests_share_nothing() {
-    let stage = Stage::new();
-    let service = service(&stage, 200);
+    let pipeline = CapturingPipeline::new();
+    let service = service(&pipeline, 200);
     let requests = (0..1_000).map(|number| {
         let request = Request::get(format!("/v1/models/{number}")).body(Empty::new()).unwrap();
         let service = service.clone();
@@ -131,7 +131,7 @@ async fn a_thousand_interleaved_requests_share_nothing() {
     });
     assert!(join_all(requests).await.into_iter().all(|complete| complete));
     assert_eq!(current_span(), None);
-    let signals = stage.into_signals();
+    let signals = pipeline.into_signals();
     let spans = ended(&signals);
     assert_eq!(spans.len(), 1_000);
     for span in spans {

@@ -1,8 +1,8 @@
-//! Thousands of requests at once, in every kind of runtime: no two share a span.
+//! Thousands of requests at the same time share no span, in both kinds of runtime.
 
 use std::collections::HashMap;
 
-use crate::support::Captured;
+use crate::support::CapturingPipeline;
 use telemetry_core::{Signal, Value};
 use tracing::Instrument as _;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -33,11 +33,11 @@ async fn all_requests() {
 }
 
 fn each_request_has_its_own_trace(runtime: &tokio::runtime::Runtime) {
-    let captured = Captured::start();
-    let telemetry = captured.telemetry();
+    let pipeline = CapturingPipeline::start();
+    let telemetry = pipeline.telemetry();
     let subscriber = tracing_subscriber::registry().with(telemetry_tracing::layer(telemetry.clone()));
     tracing::subscriber::with_default(subscriber, || runtime.block_on(all_requests()));
-    let delivered = captured.finish();
+    let delivered = pipeline.finish();
     let ingest = telemetry.ledger().ingest;
     assert_eq!(ingest.refused_full, 0, "{ingest:?}");
     let mut number_of = HashMap::new();
@@ -55,7 +55,7 @@ fn each_request_has_its_own_trace(runtime: &tokio::runtime::Runtime) {
         assert_eq!(number_of.entry(trace).or_insert(number), &number);
     }
     assert_eq!((number_of.len(), spans), (REQUESTS, 4 * REQUESTS));
-    assert_eq!(telemetry.ledger().assembler.late, 0, "every log came while its span was open");
+    assert_eq!(telemetry.ledger().assembler.late, 0, "every log arrived while its span was open");
 }
 
 #[test]

@@ -1,8 +1,7 @@
-//! The layer, before a pipeline that captures.
+//! The layer with a pipeline that captures what it delivers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod concurrent;
-mod log_records;
-mod mixing;
+mod interoperation;
+mod mapping;
 mod support;
-mod table;

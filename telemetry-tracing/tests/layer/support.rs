@@ -1,4 +1,4 @@
-//! A pipeline that captures, under a `tracing` subscriber.
+//! A pipeline that captures what it delivers, behind a `tracing` subscriber.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec, Telemetry};
 use telemetry_testkit::{CaptureSink, READY_MADE, Seen, ready_made};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-pub(crate) struct Captured {
+pub(crate) struct CapturingPipeline {
     pipeline: Pipeline,
     seen: Seen,
 }
 
-impl Captured {
+impl CapturingPipeline {
     pub(crate) fn start() -> Self {
         let (sink, seen) = CaptureSink::new();
         let spec = SinkSpec { entry: &READY_MADE, context: ready_made(sink.built()) };
-        // Room for everything, should the engine get no processor meanwhile.
+        // Room for everything, in case the assembler thread does not run for a while.
         let config = PipelineConfig { queue_slots: 1 << 16, ..PipelineConfig::default() };
         let pipeline = Pipeline::start(vec![spec], config).unwrap();
         Self { pipeline, seen }
@@ -28,7 +28,7 @@ impl Captured {
         self.pipeline.telemetry()
     }
 
-    /// Everything delivered, after a shutdown.
+    /// Shuts the pipeline down and returns everything it delivered.
     pub(crate) fn finish(self) -> Delivered {
         let report = self.pipeline.shutdown(Duration::from_secs(30));
         assert!(report.abandoned.is_empty(), "{report:?}");
@@ -36,12 +36,12 @@ impl Captured {
     }
 }
 
-/// Runs `code` under a subscriber with our layer alone, and gives what was delivered.
+/// Runs `code` under a subscriber with the layer alone, and returns what was delivered.
 pub(crate) fn traced(code: impl FnOnce()) -> Delivered {
-    let captured = Captured::start();
-    let subscriber = tracing_subscriber::registry().with(telemetry_tracing::layer(captured.telemetry()));
+    let pipeline = CapturingPipeline::start();
+    let subscriber = tracing_subscriber::registry().with(telemetry_tracing::layer(pipeline.telemetry()));
     tracing::subscriber::with_default(subscriber, code);
-    captured.finish()
+    pipeline.finish()
 }
 
 pub(crate) struct Delivered(pub(crate) Vec<Signal>);
@@ -71,7 +71,7 @@ impl Delivered {
         self.0.iter().find_map(ended).expect("the span has ended")
     }
 
-    /// The ended spans as a tree, each with its attributes, its status if it failed, and its logs.
+    /// Formats the ended spans as a tree. Each line has the attributes and the status if it failed, and then the logs.
     pub(crate) fn tree(&self) -> String {
         let ended = |signal: &Signal| match signal {
             Signal::SpanEnded(span) => Some(Arc::clone(span)),
@@ -103,7 +103,7 @@ fn render(span: &Span, spans: &[Arc<Span>], depth: usize, text: &mut String) {
     }
 }
 
-/// Severity and text of a log.
+/// Formats the severity and the text of a log.
 pub(crate) fn message(log: &LogRecord) -> String {
     match &log.body {
         LogBody::Message { severity, message } => format!("{severity}: {message}"),

@@ -1,4 +1,4 @@
-//! Answers one pretended request and records it with three sinks, one of them a third party's.
+//! Simulates one request and records it with three sinks, one of them by a third party.
 //!
 //! ```sh
 //! cargo run -p program            # with program/run.yaml
@@ -11,7 +11,7 @@ use std::time::Duration;
 use telemetry_core::{Event, Severity, attrs};
 use telemetry_provider::{Provider, ProviderError};
 
-// Without this line the crate would not be linked, and `ndjson` be unknown.
+// Without this line, the crate is not linked and `ndjson` is unknown.
 telemetry_provider::link_sinks!(sink_ndjson);
 
 fn main() -> ExitCode {

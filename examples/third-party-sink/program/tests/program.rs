@@ -1,4 +1,4 @@
-//! The program runs with its own configuration, and with all three sinks.
+//! The program runs with its own configuration and all three sinks.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::process::{Command, Output};
@@ -14,7 +14,7 @@ fn every_sink_records_the_request() {
     let output = run(None, folder.path());
     let (shown, console) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{console}");
-    // Two starts, two ends, two logs, one metric; `ndjson` takes no starts.
+    // Two starts, two ends, two logs and one metric. `ndjson` takes no starts.
     assert_eq!(
         shown,
         "console: 7 delivered of 7 accepted\nsqlite: 7 delivered of 7 accepted\nndjson: 5 delivered of 5 accepted\n"
@@ -26,7 +26,7 @@ fn every_sink_records_the_request() {
 }
 
 #[test]
-fn its_keys_are_checked_strictly() {
+fn an_unknown_key_of_the_sink_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wrong.yaml");
     let text = include_str!("../run.yaml").replace("max_files: 3", "max_fils: 3");

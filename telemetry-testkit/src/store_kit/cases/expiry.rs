@@ -1,4 +1,4 @@
-//! What is too old is gone: at once, whole, and counted from its arrival.
+//! Expiry: a trace expires as a whole, counted from its arrival.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +7,9 @@ use telemetry_core::query::{LogQuery, TraceQuery};
 use telemetry_core::{EventContext, LogRecord, MetricPoint, Signal, Span, Timestamp, Ttl, attrs};
 
 use crate::signals::{child, ended, key, log_record, metric_point, open_span, span, started};
-use crate::store_kit::Stage;
-use crate::store_kit::stage::all_of;
+use crate::store_kit::test_store::{TestStore, all_of};
 
-/// When something arrived, and how long it lives. An hour either way, so that no clock is too slow.
+/// Whether something has expired. The difference to now is an hour, so that small differences of clocks don't matter.
 #[derive(Clone, Copy)]
 enum Age {
     /// Expired an hour ago.
@@ -47,10 +46,10 @@ impl Age {
     }
 }
 
-/// No query shows anything of an expired trace.
-pub async fn an_expired_trace_is_gone_whole(stage: &mut Stage) {
+/// No query returns anything of an expired trace.
+pub async fn an_expired_trace_is_gone_as_a_whole(store: &mut TestStore) {
     let of_span = EventContext::Span(key(1, 1));
-    stage
+    store
         .write([
             Age::Expired.span(span(1, 1, 0, 9)),
             Age::Expired.span(child(1, 2, 1, 1, 2)),
@@ -59,20 +58,20 @@ pub async fn an_expired_trace_is_gone_whole(stage: &mut Stage) {
             Age::Alive.span(span(2, 1, 0, 9)),
         ])
         .await;
-    assert_eq!(stage.traces(TraceQuery::default()).await, [2]);
-    assert_eq!(stage.trace(1).await, None);
-    assert_eq!(stage.span(1, 1).await, None);
-    assert_eq!(stage.tree(Some(1), 1, None).await, None);
-    assert_eq!(stage.tree(None, 2, None).await, None);
-    assert_eq!(stage.spans(telemetry_core::query::SpanQuery::default()).await, ["2/1{}"]);
-    assert_eq!(stage.logs(LogQuery::default()).await, Vec::<String>::new());
-    assert_eq!(stage.metrics(all_of("m")).await, Vec::<String>::new());
+    assert_eq!(store.traces(TraceQuery::default()).await, [2]);
+    assert_eq!(store.trace(1).await, None);
+    assert_eq!(store.span(1, 1).await, None);
+    assert_eq!(store.tree(Some(1), 1, None).await, None);
+    assert_eq!(store.tree(None, 2, None).await, None);
+    assert_eq!(store.spans(telemetry_core::query::SpanQuery::default()).await, ["2/1{}"]);
+    assert_eq!(store.logs(LogQuery::default()).await, Vec::<String>::new());
+    assert_eq!(store.metrics(all_of("m")).await, Vec::<String>::new());
 }
 
-/// One long-lived span, or one long-lived log, keeps all of its trace.
-pub async fn a_trace_stays_whole_until_its_last_span_expires(stage: &mut Stage) {
+/// One span or log that lives longer keeps its whole trace.
+pub async fn a_trace_stays_whole_until_its_last_span_expires(store: &mut TestStore) {
     let of_span = EventContext::Span(key(1, 2));
-    stage
+    store
         .write([
             Age::Expired.span(span(1, 1, 0, 9)),
             Age::Expired.log(of_span, "kept"),
@@ -81,17 +80,17 @@ pub async fn a_trace_stays_whole_until_its_last_span_expires(stage: &mut Stage) 
             Age::Expired.span(span(2, 1, 0, 9)),
         ])
         .await;
-    stage.write([Age::Alive.log(EventContext::Span(key(2, 1)), "keeps its span")]).await;
-    assert_eq!(stage.traces(TraceQuery::default()).await, [2, 1]);
-    assert_eq!(stage.tree(Some(1), 1, None).await.as_deref(), Some("1:1 2:2"));
-    assert_eq!(stage.logs(LogQuery::default()).await, ["keeps its span", "kept"]);
-    assert_eq!(stage.metrics(all_of("m")).await, ["{} 1: 0=1"]);
+    store.write([Age::Alive.log(EventContext::Span(key(2, 1)), "keeps its span")]).await;
+    assert_eq!(store.traces(TraceQuery::default()).await, [2, 1]);
+    assert_eq!(store.tree(Some(1), 1, None).await.as_deref(), Some("1:1 2:2"));
+    assert_eq!(store.logs(LogQuery::default()).await, ["keeps its span", "kept"]);
+    assert_eq!(store.metrics(all_of("m")).await, ["{} 1: 0=1"]);
 }
 
-/// Logs and points without a trace expire one by one.
-pub async fn what_belongs_to_no_trace_expires_by_itself(stage: &mut Stage) {
+/// Logs and metric points without a trace expire one by one.
+pub async fn signals_without_a_trace_expire_one_by_one(store: &mut TestStore) {
     let none = EventContext::None;
-    stage
+    store
         .write([
             Age::Expired.log(none, "gone"),
             Age::Alive.log(none, "there"),
@@ -99,13 +98,13 @@ pub async fn what_belongs_to_no_trace_expires_by_itself(stage: &mut Stage) {
             Age::Alive.metric(none, "there"),
         ])
         .await;
-    assert_eq!(stage.logs(LogQuery::default()).await, ["there"]);
-    assert_eq!(stage.metrics(all_of("gone")).await, Vec::<String>::new());
-    assert_eq!(stage.metrics(all_of("there")).await, ["{} 1: 0=1"]);
+    assert_eq!(store.logs(LogQuery::default()).await, ["there"]);
+    assert_eq!(store.metrics(all_of("gone")).await, Vec::<String>::new());
+    assert_eq!(store.metrics(all_of("there")).await, ["{} 1: 0=1"]);
 }
 
-/// An event's own time, however old, does not age it.
-pub async fn the_age_counts_from_arrival(stage: &mut Stage) {
+/// Expiry counts from the arrival. How long ago a span started does not matter.
+pub async fn expiry_counts_from_arrival(store: &mut TestStore) {
     let ancient = Span {
         start_time: Timestamp::from_nanos(1),
         end_time: Some(Timestamp::from_nanos(2)),
@@ -113,21 +112,21 @@ pub async fn the_age_counts_from_arrival(stage: &mut Stage) {
         ttl: Ttl::from_seconds(3_600).unwrap_or_default(),
         ..span(1, 1, 0, 0)
     };
-    stage.write([ended(ancient)]).await;
-    assert_eq!(stage.traces(TraceQuery::default()).await, [1]);
+    store.write([ended(ancient)]).await;
+    assert_eq!(store.traces(TraceQuery::default()).await, [1]);
 }
 
-/// A trace id that expired starts afresh: what it was is not seen again.
-pub async fn an_expired_id_can_be_used_again(stage: &mut Stage) {
-    stage
+/// The id of an expired trace can be used again, and nothing of the old trace comes back.
+pub async fn an_expired_id_can_be_used_again(store: &mut TestStore) {
+    store
         .write([Age::Expired.span(span(1, 1, 0, 9)), Age::Expired.log(EventContext::Span(key(1, 1)), "old")])
         .await;
     let (arrived, ttl) = (Timestamp::now(), Ttl::from_seconds(3_600).unwrap_or_default());
-    stage.write([started(Span { arrived, ttl, ..open_span(1, 2, 50) })]).await;
-    assert_eq!(stage.trace(1).await.as_deref(), Some("2 50..-"));
-    assert_eq!(stage.span(1, 1).await, None);
-    assert_eq!(stage.logs(LogQuery::default()).await, Vec::<String>::new());
-    // Also a span of the same id, which had finished in its earlier life.
-    stage.write([ended(Span { arrived, ttl, ..span(1, 1, 60, 70) })]).await;
-    assert_eq!(stage.span_text(1, 1).await.as_deref(), Some("span ok 60..70 {}"));
+    store.write([started(Span { arrived, ttl, ..open_span(1, 2, 50) })]).await;
+    assert_eq!(store.trace(1).await.as_deref(), Some("2 50..-"));
+    assert_eq!(store.span(1, 1).await, None);
+    assert_eq!(store.logs(LogQuery::default()).await, Vec::<String>::new());
+    // The same for a span id: the old span had ended.
+    store.write([ended(Span { arrived, ttl, ..span(1, 1, 60, 70) })]).await;
+    assert_eq!(store.span_text(1, 1).await.as_deref(), Some("span ok 60..70 {}"));
 }

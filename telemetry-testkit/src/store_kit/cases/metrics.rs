@@ -1,4 +1,4 @@
-//! Metrics: series, matchers, windows, steps, aggregation.
+//! Queries for metrics: series, matchers, windows, steps, aggregation.
 
 use std::sync::Arc;
 
@@ -8,10 +8,9 @@ use telemetry_core::{
 };
 
 use crate::signals::{at, metric, metric_point};
-use crate::store_kit::Stage;
-use crate::store_kit::stage::all_of;
+use crate::store_kit::test_store::{TestStore, all_of};
 
-/// A measurement of a gauge: an integer alone would be taken for a counter.
+/// Returns a metric point of a gauge. Without the kind, an integer would make it a counter.
 fn gauge(name: &'static str, value: impl Into<MetricValue>, seconds: i64) -> Signal {
     let kind = Some(MetricKind::Gauge);
     Signal::Metric(Arc::new(MetricPoint { kind, ..metric_point(name, value, seconds * 1_000, attrs! {}) }))
@@ -25,10 +24,10 @@ fn stepped(metric: &str, step: &str) -> MetricQuery {
     MetricQuery { granularity: Some(step.parse().expect("a step")), ..all_of(metric) }
 }
 
-/// Points with other labels or another unit are other series; labels compare as text.
-pub async fn one_series_per_label_set_and_unit(stage: &mut Stage) {
+/// Metric points with different labels or units are different series. Labels compare as text.
+pub async fn one_series_per_label_set_and_unit(store: &mut TestStore) {
     let in_ms = MetricPoint { unit: "ms".into(), ..metric_point("m", 4, 4_000, attrs! { "a" => "x" }) };
-    stage
+    store
         .write([
             metric("m", 1, 1_000, attrs! { "a" => "x" }),
             metric("m", 2, 2_000, attrs! { "a" => "y" }),
@@ -40,30 +39,30 @@ pub async fn one_series_per_label_set_and_unit(stage: &mut Stage) {
         ])
         .await;
     assert_eq!(
-        stage.metrics(all_of("m")).await,
+        store.metrics(all_of("m")).await,
         ["{a=x,b=7} 1: 5=5 6=6", "{a=x} 1: 1=1", "{a=x} ms: 4=4", "{a=y} 1: 2=2", "{} 1: 3=3"]
     );
 }
 
-/// A bare name and the exported one are one series; the answer bears the name asked for.
-pub async fn both_names_are_one_series(stage: &mut Stage) {
+/// The short and the exported name of a known metric are one series. The answer has the requested name.
+pub async fn both_names_are_one_series(store: &mut TestStore) {
     let tokens = |name: &'static str, value, seconds: i64| {
         let point = metric_point(name, value, seconds * 1_000, attrs! { "model_id" => "m" });
         Signal::Metric(Arc::new(MetricPoint { unit: "tokens".into(), ..point }))
     };
-    stage.write([tokens("prompt_tokens", 1, 1), tokens("llama_stack_prompt_tokens_total", 2, 2)]).await;
+    store.write([tokens("prompt_tokens", 1, 1), tokens("llama_stack_prompt_tokens_total", 2, 2)]).await;
     for name in ["prompt_tokens", "llama_stack_prompt_tokens_total"] {
-        assert_eq!(stage.metrics(all_of(name)).await, ["{model_id=m} tokens: 1=1 2=2"], "{name}");
-        let series = stage.store().query_metrics(all_of(name)).await.expect("an answer");
+        assert_eq!(store.metrics(all_of(name)).await, ["{model_id=m} tokens: 1=1 2=2"], "{name}");
+        let series = store.trace_store().query_metrics(all_of(name)).await.expect("an answer");
         assert_eq!(series[0].metric, name);
     }
 }
 
-/// `=`, `!=`, `=~` and `!~`, anchored; a missing label is the empty string.
-pub async fn matchers_are_those_of_prometheus(stage: &mut Stage) {
+/// `=`, `!=`, `=~` and `!~` match the whole value. A missing label is the empty string.
+pub async fn matchers_are_those_of_prometheus(store: &mut TestStore) {
     use MatcherOp::{Equal, Match, NotEqual, NotMatch};
 
-    stage
+    store
         .write([
             counter(1, 1, attrs! { "model" => "llama" }),
             counter(2, 1, attrs! { "model" => "my-llama" }),
@@ -74,7 +73,7 @@ pub async fn matchers_are_those_of_prometheus(stage: &mut Stage) {
     let values = async |matchers: &[(&str, MatcherOp, &str)]| {
         let matchers = matchers.iter().map(|(name, op, value)| LabelMatcher::new(*name, *op, *value));
         let matchers = matchers.collect::<Result<Vec<_>, _>>().expect("matchers");
-        let series = stage.store().query_metrics(MetricQuery { matchers, ..all_of("requests") }).await;
+        let series = store.trace_store().query_metrics(MetricQuery { matchers, ..all_of("requests") }).await;
         let mut values: Vec<f64> = series
             .expect("an answer")
             .iter()
@@ -94,37 +93,37 @@ pub async fn matchers_are_those_of_prometheus(stage: &mut Stage) {
     assert_eq!(values(&[("model", Match, ".+"), ("shard", Match, "")]).await, [1.0, 2.0]);
 }
 
-/// Points at the very start and the very end belong to the window, to the nanosecond.
-pub async fn the_window_is_inclusive_at_both_ends(stage: &mut Stage) {
-    stage.write((0..5_i64).map(|second| metric("m", second, second * 1_000, attrs! {}))).await;
+/// Metric points exactly at the start and the end belong to the window.
+pub async fn the_window_is_inclusive_at_both_ends(store: &mut TestStore) {
+    store.write((0..5_i64).map(|second| metric("m", second, second * 1_000, attrs! {}))).await;
     let window = |start: Timestamp, end: Timestamp| MetricQuery { start, end, ..all_of("m") };
     let later = |time: Timestamp, nanos: i64| Timestamp::from_nanos(time.as_nanos() + nanos);
-    assert_eq!(stage.metrics(window(at(1_000), at(3_000))).await, ["{} 1: 1=1 2=2 3=3"]);
-    assert_eq!(stage.metrics(window(later(at(1_000), 1), later(at(3_000), -1))).await, ["{} 1: 2=2"]);
-    assert_eq!(stage.metrics(window(at(2_000), at(2_000))).await, ["{} 1: 2=2"]);
+    assert_eq!(store.metrics(window(at(1_000), at(3_000))).await, ["{} 1: 1=1 2=2 3=3"]);
+    assert_eq!(store.metrics(window(later(at(1_000), 1), later(at(3_000), -1))).await, ["{} 1: 2=2"]);
+    assert_eq!(store.metrics(window(at(2_000), at(2_000))).await, ["{} 1: 2=2"]);
 }
 
-/// A step starts at a multiple of its length since 1970; empty steps are absent.
-pub async fn steps_are_aligned_to_the_epoch(stage: &mut Stage) {
+/// A step starts at a multiple of its length since 1970. Empty steps are left out.
+pub async fn steps_are_aligned_to_the_epoch(store: &mut TestStore) {
     // 12:00:00 is the start of a minute and of an hour.
-    stage.write([10, 59, 60, 185].map(|second| counter(1, second, attrs! {}))).await;
-    assert_eq!(stage.metrics(stepped("requests", "1m")).await, ["{} 1: 0=2 60=1 180=1"]);
-    assert_eq!(stage.metrics(stepped("requests", "1h")).await, ["{} 1: 0=4"]);
+    store.write([10, 59, 60, 185].map(|second| counter(1, second, attrs! {}))).await;
+    assert_eq!(store.metrics(stepped("requests", "1m")).await, ["{} 1: 0=2 60=1 180=1"]);
+    assert_eq!(store.metrics(stepped("requests", "1h")).await, ["{} 1: 0=4"]);
     let from_the_middle = MetricQuery { start: at(30_000), ..stepped("requests", "1m") };
-    assert_eq!(stage.metrics(from_the_middle).await, ["{} 1: 0=1 60=1 180=1"]);
-    let weeks = stage.metrics(stepped("requests", "1w")).await;
+    assert_eq!(store.metrics(from_the_middle).await, ["{} 1: 0=1 60=1 180=1"]);
+    let weeks = store.metrics(stepped("requests", "1w")).await;
     // Weeks start on Thursdays, as 1970 did; 2026-03-01 is a Sunday.
     assert_eq!(weeks, [format!("{{}} 1: {}=4", -(3 * 86_400 + 43_200))]);
 }
 
-/// Counters add up, gauges take the last of a step, histograms count.
-pub async fn the_instrument_decides_how_points_add_up(stage: &mut Stage) {
+/// Per step, a counter adds up its points, a gauge takes the last one, and a histogram counts them.
+pub async fn the_instrument_decides_how_points_combine(store: &mut TestStore) {
     let histogram = |value: f64, milliseconds| {
         let kind = Some(MetricKind::Histogram);
         let point = metric_point("sizes", value, milliseconds, attrs! {});
         Signal::Metric(Arc::new(MetricPoint { kind, ..point }))
     };
-    stage
+    store
         .write([
             counter(2, 1, attrs! {}),
             counter(3, 2, attrs! {}),
@@ -148,14 +147,14 @@ pub async fn the_instrument_decides_how_points_add_up(stage: &mut Stage) {
         ("bytes_total", "{} 1: 0=4"),
         ("llama_stack_concurrent_requests", "{} 1: 0=0"),
     ] {
-        assert_eq!(stage.metrics(stepped(name, "1m")).await, [expected], "{name}");
+        assert_eq!(store.metrics(stepped(name, "1m")).await, [expected], "{name}");
     }
 }
 
-/// Every aggregation that can be asked for, on the same points.
-pub async fn every_aggregation_works(stage: &mut Stage) {
+/// Every aggregation of the same points.
+pub async fn every_aggregation_works(store: &mut TestStore) {
     let points = [1.0, 2.0, 3.0, 10.0].into_iter().zip([4_000, 1_000, 2_000, 3_000]);
-    stage.write(points.map(|(value, time)| metric("m", value, time, attrs! {}))).await;
+    store.write(points.map(|(value, time)| metric("m", value, time, attrs! {}))).await;
     for (aggregation, expected) in [
         (Aggregation::Sum, "16"),
         (Aggregation::Avg, "4"),
@@ -166,13 +165,13 @@ pub async fn every_aggregation_works(stage: &mut Stage) {
         (Aggregation::P50, "2.5"),
     ] {
         let query = MetricQuery { aggregation: Some(aggregation), ..stepped("m", "1m") };
-        assert_eq!(stage.metrics(query).await, [format!("{{}} 1: 0={expected}")], "{aggregation}");
+        assert_eq!(store.metrics(query).await, [format!("{{}} 1: 0={expected}")], "{aggregation}");
     }
 }
 
-/// One point per series, at the end of the window.
-pub async fn an_instant_query_has_one_point_at_the_end(stage: &mut Stage) {
-    stage
+/// An instant query returns one point per series, at the end of the window.
+pub async fn an_instant_query_has_one_point_at_the_end(store: &mut TestStore) {
+    store
         .write([
             counter(1, 1, attrs! { "a" => 1 }),
             counter(2, 2, attrs! { "a" => 1 }),
@@ -180,13 +179,13 @@ pub async fn an_instant_query_has_one_point_at_the_end(stage: &mut Stage) {
         ])
         .await;
     let instant = |end| MetricQuery { query_type: QueryType::Instant, end: at(end), ..all_of("requests") };
-    assert_eq!(stage.metrics(instant(5_000)).await, ["{a=1} 1: 5=3"]);
-    assert_eq!(stage.metrics(instant(9_000)).await, ["{a=1} 1: 9=3", "{} 1: 9=4"]);
+    assert_eq!(store.metrics(instant(5_000)).await, ["{a=1} 1: 5=3"]);
+    assert_eq!(store.metrics(instant(9_000)).await, ["{a=1} 1: 9=3", "{} 1: 9=4"]);
 }
 
-/// Without a step every point comes, oldest first; equal times in order of arrival; seconds rounded down.
-pub async fn raw_points_keep_their_values(stage: &mut Stage) {
-    stage
+/// Without a step, all points come back, oldest first. Equal times keep the order of arrival. Seconds are rounded down.
+pub async fn raw_points_keep_their_values(store: &mut TestStore) {
+    store
         .write([
             gauge("m", 3, 2),
             gauge("m", -1, 1),
@@ -195,34 +194,34 @@ pub async fn raw_points_keep_their_values(stage: &mut Stage) {
             gauge("n", 1, 1),
         ])
         .await;
-    stage.write([Signal::Metric(Arc::new(metric_point("m", 8, 2_999, attrs! {})))]).await;
-    assert_eq!(stage.metrics(all_of("m")).await, ["{} 1: 1=-1 2=3 2=0.5 2=8 3=9223372036854776000"]);
+    store.write([Signal::Metric(Arc::new(metric_point("m", 8, 2_999, attrs! {})))]).await;
+    assert_eq!(store.metrics(all_of("m")).await, ["{} 1: 1=-1 2=3 2=0.5 2=8 3=9223372036854776000"]);
 }
 
-/// Nothing to find is an empty answer.
-pub async fn an_unknown_metric_or_an_empty_window_is_empty(stage: &mut Stage) {
-    stage.write([counter(1, 1, attrs! {})]).await;
+/// If nothing matches, the answer is empty.
+pub async fn an_unknown_metric_or_an_empty_window_is_empty(store: &mut TestStore) {
+    store.write([counter(1, 1, attrs! {})]).await;
     let none = Vec::<String>::new();
-    assert_eq!(stage.metrics(all_of("unknown")).await, none);
-    assert_eq!(stage.metrics(MetricQuery { start: at(2_000), ..all_of("requests") }).await, none);
-    assert_eq!(stage.metrics(MetricQuery { start: at(5), end: at(1), ..all_of("requests") }).await, none);
+    assert_eq!(store.metrics(all_of("unknown")).await, none);
+    assert_eq!(store.metrics(MetricQuery { start: at(2_000), ..all_of("requests") }).await, none);
+    assert_eq!(store.metrics(MetricQuery { start: at(5), end: at(1), ..all_of("requests") }).await, none);
     let no_match = LabelMatcher::new("a", MatcherOp::Equal, "b").expect("a matcher");
-    assert_eq!(stage.metrics(MetricQuery { matchers: vec![no_match], ..all_of("requests") }).await, none);
+    assert_eq!(store.metrics(MetricQuery { matchers: vec![no_match], ..all_of("requests") }).await, none);
 }
 
-/// The latest mark of a stream comes back, as long as its point lives.
-pub async fn a_stream_keeps_its_latest_mark(stage: &mut Stage) {
+/// The latest mark of a stream comes back until its metric point expires.
+pub async fn a_stream_keeps_its_latest_mark(store: &mut TestStore) {
     let mark = |stream: u128, state: &'static str| StreamMark { stream, state: state.into() };
     let point = |mark: StreamMark, arrived: Timestamp| {
         let (stream, ttl) = (Some(Arc::new(mark)), Ttl::default());
         Signal::Metric(Arc::new(MetricPoint { stream, arrived, ttl, ..metric_point("m", 1, 0, attrs! {}) }))
     };
     let now = Timestamp::now();
-    stage.write([point(mark(u128::MAX, "1"), now), point(mark(u128::MAX, "2"), now)]).await;
-    stage.write([point(mark(u128::MAX, "3"), now), point(mark(7, "a"), now)]).await;
+    store.write([point(mark(u128::MAX, "1"), now), point(mark(u128::MAX, "2"), now)]).await;
+    store.write([point(mark(u128::MAX, "3"), now), point(mark(7, "a"), now)]).await;
     let long_ago = Timestamp::from_nanos(0);
-    stage.write([point(mark(9, "expired"), long_ago)]).await;
-    let mut marks = stage.store().stream_marks(&[1, 7, 9, u128::MAX]).await.expect("an answer");
+    store.write([point(mark(9, "expired"), long_ago)]).await;
+    let mut marks = store.trace_store().stream_marks(&[1, 7, 9, u128::MAX]).await.expect("an answer");
     marks.sort_by_key(|mark| mark.stream);
     assert_eq!(marks, [mark(7, "a"), mark(u128::MAX, "3")]);
 }

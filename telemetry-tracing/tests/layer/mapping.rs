@@ -1,8 +1,8 @@
-//! A claim per line of the crate's table.
+//! One test for each line of the table in the crate's documentation.
 
 use std::io::{Error, ErrorKind};
 
-use crate::support::{Captured, message, traced};
+use crate::support::{CapturingPipeline, message, traced};
 use telemetry_core::{EventContext, MetricKind, SpanKind, SpanStatus, Value, attrs};
 use tracing::instrument;
 use tracing_subscriber::Layer as _;
@@ -27,7 +27,7 @@ chat {"model_id":"llama","tokens":3,"cached":false}
     - warn: slow
 "#;
     assert_eq!(delivered.tree(), expected.trim_start());
-    assert_eq!(delivered.logs()[0].attributes, attrs! { "turn" => 1, "target" => "layer::table" });
+    assert_eq!(delivered.logs()[0].attributes, attrs! { "turn" => 1, "target" => "layer::mapping" });
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn levels_are_severities() {
 }
 
 #[test]
-fn an_event_without_a_message_says_its_fields() {
+fn the_message_of_an_event_without_one_is_its_fields() {
     let delivered = traced(|| tracing::info!(tokens = 42, model_id = "llama"));
     assert_eq!(message(&delivered.logs()[0]), "info: tokens=42 model_id=llama");
 }
@@ -133,7 +133,7 @@ fn a_panic_ends_the_spans_it_passes_as_failed() {
 }
 
 #[test]
-fn opentelemetry_names_give_name_and_status() {
+fn opentelemetry_fields_set_name_and_status() {
     let delivered = traced(|| {
         let span =
             tracing::info_span!("dull", otel.name = "GET /models", otel.status_code = tracing::field::Empty);
@@ -144,7 +144,7 @@ fn opentelemetry_names_give_name_and_status() {
 }
 
 #[test]
-fn opentelemetry_names_give_the_kind() {
+fn opentelemetry_fields_set_the_kind() {
     let delivered = traced(|| {
         drop(tracing::info_span!("call", otel.kind = "client"));
         drop(tracing::info_span!("request", otel.kind = ?SpanKind::Server));
@@ -204,10 +204,10 @@ fn parents_may_be_given() {
 
 #[test]
 fn a_span_that_is_filtered_out_leaves_its_children_to_its_parent() {
-    let captured = Captured::start();
-    let layer = telemetry_tracing::layer(captured.telemetry()).with_filter(LevelFilter::INFO);
-    // Another layer wants everything, so the spans exist.
-    let subscriber = tracing_subscriber::registry().with(layer).with(Everything);
+    let pipeline = CapturingPipeline::start();
+    let layer = telemetry_tracing::layer(pipeline.telemetry()).with_filter(LevelFilter::INFO);
+    // Another layer takes everything, so the spans exist.
+    let subscriber = tracing_subscriber::registry().with(layer).with(Unfiltered);
     tracing::subscriber::with_default(subscriber, || {
         let _outer = tracing::info_span!("outer").entered();
         let hidden = tracing::debug_span!("hidden");
@@ -218,15 +218,15 @@ fn a_span_that_is_filtered_out_leaves_its_children_to_its_parent() {
         tracing::info_span!(parent: &hidden, "explicit").in_scope(|| ());
     });
     let expected = "outer {}\n  - info: seen\n  inner {}\n  explicit {}\n";
-    assert_eq!(captured.finish().tree(), expected);
+    assert_eq!(pipeline.finish().tree(), expected);
 }
 
-struct Everything;
+struct Unfiltered;
 
-impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Everything {}
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Unfiltered {}
 
 #[test]
-fn an_event_with_metric_and_value_is_a_measurement() {
+fn an_event_with_metric_and_value_is_a_metric_point() {
     let delivered = traced(|| {
         let _span = tracing::info_span!("inference").entered();
         tracing::info!(metric = "prompt_tokens", value = 42, unit = "tokens", model_id = "llama");
@@ -241,4 +241,17 @@ fn an_event_with_metric_and_value_is_a_measurement() {
     assert_eq!(metrics[0].attributes, attrs! { "model_id" => "llama" });
     assert_eq!(metrics[0].context.span_key(), Some(inference));
     assert_eq!((metrics[1].kind, metrics[1].unit.as_ref()), (Some(MetricKind::Gauge), "1"));
+}
+
+#[test]
+fn records_of_the_log_crate_are_logs_with_their_own_target() {
+    tracing_log::LogTracer::init().unwrap();
+    let delivered = traced(|| {
+        let _span = tracing::info_span!("request").entered();
+        log::warn!(target: "old_library", "answer {}", 42);
+    });
+    assert_eq!(delivered.tree(), "request {}\n  - warn: answer 42\n");
+    let log = &delivered.logs()[0];
+    assert_eq!(message(log), "warn: answer 42");
+    assert_eq!(log.attributes, attrs! { "target" => "old_library" });
 }

@@ -1,5 +1,6 @@
-//! What the cases deliver.
+//! The signals that the cases write.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use telemetry_core::{
@@ -9,9 +10,11 @@ use telemetry_core::{
 
 use crate::signals::{at, child, ended, key, log_record, long, metric_point, open_span, span, started};
 
-/// Everything about one span, in order: its start, a log, a measurement, its end. `number` is in all of
-/// them; the times are the same for every number, so that only the order of arrival tells them apart.
-pub(super) fn family(number: u32) -> Vec<Signal> {
+/// Returns all signals of one span, in order: its start, a log, a metric point, its end.
+///
+/// Each contains `number`. The times are the same for every number, so that only the order of arrival can show
+/// which came first.
+pub(super) fn one_span(number: u32) -> Vec<Signal> {
     let trace = u128::from(number) + 1;
     let context = EventContext::Span(key(trace, 1));
     let name = format!("span {number}");
@@ -26,14 +29,14 @@ pub(super) fn family(number: u32) -> Vec<Signal> {
     ]
 }
 
-/// The families of several numbers, one after the other.
-pub(super) fn families(numbers: std::ops::Range<u32>) -> Vec<Signal> {
-    numbers.flat_map(family).collect()
+/// Returns the signals of several spans, one span after the other.
+pub(super) fn spans(numbers: Range<u32>) -> Vec<Signal> {
+    numbers.flat_map(one_span).collect()
 }
 
-/// A family whose end lists its log and its measurement again, as the pipeline's spans do.
-pub(super) fn family_with_events(number: u32) -> Vec<Signal> {
-    let mut signals = family(number);
+/// Returns [`one_span`] with an end that lists the log and the metric point again, as the pipeline's spans do.
+pub(super) fn one_span_with_events(number: u32) -> Vec<Signal> {
+    let mut signals = one_span(number);
     let events = signals.iter().filter_map(|signal| match signal {
         Signal::Log(log) => Some(SpanEvent::Log(Arc::clone(log))),
         Signal::Metric(point) => Some(SpanEvent::Metric(Arc::clone(point))),
@@ -46,7 +49,7 @@ pub(super) fn family_with_events(number: u32) -> Vec<Signal> {
     signals
 }
 
-/// Attributes of every type and with every odd key and value.
+/// Returns attributes of every type, with unusual keys and values.
 fn odd_attributes() -> Attributes {
     attrs! {
         "string" => "text",
@@ -72,10 +75,10 @@ fn odd_attributes() -> Attributes {
     }
 }
 
-/// What is hard to carry: odd attributes, a megabyte of text, the extremes of ids, times and numbers.
-pub(super) fn hard_to_carry() -> Vec<Signal> {
+/// Returns signals that are hard to carry: unusual attributes, a megabyte of text, extreme ids, times and numbers.
+pub(super) fn edge_cases() -> Vec<Signal> {
     let largest = (u128::MAX, u64::MAX);
-    // Wherever a power of two cuts it, it cuts a character.
+    // One byte, then characters of four: a cut at any power of two breaks a character.
     let megabyte = format!("-{}", "\u{1f999}".repeat(1 << 18));
     let odd = Span {
         name: "näme \u{1b}[31m\n\"quoted\" 🦙".into(),
@@ -84,7 +87,7 @@ pub(super) fn hard_to_carry() -> Vec<Signal> {
         attributes: odd_attributes(),
         ..child(largest.0, largest.1, 1 << 63, 0, 10)
     };
-    let spans = [
+    let ended_spans = [
         odd,
         Span { attributes: attrs! { "long" => megabyte.clone() }, status: None, ..span(1, 1, 0, 0) },
         Span {
@@ -100,7 +103,7 @@ pub(super) fn hard_to_carry() -> Vec<Signal> {
         },
     ];
     let mut signals = Vec::new();
-    for span in spans {
+    for span in ended_spans {
         let open = Span {
             end_time: None,
             status: None,

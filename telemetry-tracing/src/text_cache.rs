@@ -1,4 +1,4 @@
-//! Short texts that come again and again (a model, a provider, a route) are kept, not copied.
+//! Keeps short texts that come often, such as a model, a provider or a route, so that they need no copy.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher as _;
@@ -7,57 +7,58 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use foldhash::fast::FixedState;
 use telemetry_core::Text;
 
-/// Longer texts are copied: they rarely come again.
+/// Longer texts are always copied, because they rarely come again.
 const MAX_BYTES: usize = 48;
-/// Texts kept by the whole process, for ever: 48 KiB at most.
+/// Texts that the process keeps until it ends: 48 KiB at most.
 const MAX_KEPT: usize = 1_024;
-/// A text is kept once it has come so often with no other in its place.
+/// A text is kept once it has come this often in a row for its slot.
 const OFTEN: u32 = 16;
-/// Places per thread.
-const PLACES: usize = 128;
+/// Slots per thread.
+const SLOTS: usize = 128;
 
 static KEPT: AtomicUsize = AtomicUsize::new(0);
 
 #[derive(Clone, Copy)]
-struct Place {
+struct Slot {
     kept: &'static str,
-    /// Hash of the text that came last, and how often in a row.
+    /// Hash of the latest text of this slot.
     last: u64,
+    /// How often that text came in a row.
     times: u32,
 }
 
 thread_local! {
-    static PLACES_OF_THREAD: RefCell<[Place; PLACES]> =
-        const { RefCell::new([Place { kept: "", last: 0, times: 0 }; PLACES]) };
+    static CACHE: RefCell<[Slot; SLOTS]> =
+        const { RefCell::new([Slot { kept: "", last: 0, times: 0 }; SLOTS]) };
 }
 
-/// The text, without a copy if it comes often.
+/// Returns the text, without a copy if it comes often.
 pub(crate) fn text(value: &str) -> Text {
     if value.is_empty() {
         return Text::Borrowed("");
     }
     if value.len() <= MAX_BYTES
-        && let Ok(Some(kept)) = PLACES_OF_THREAD.try_with(|places| find(&mut places.borrow_mut(), value))
+        && let Ok(Some(kept)) = CACHE.try_with(|cache| find(&mut cache.borrow_mut(), value))
     {
         return Text::Borrowed(kept);
     }
     Text::Owned(value.to_owned())
 }
 
-fn find(places: &mut [Place; PLACES], value: &str) -> Option<&'static str> {
+fn find(slots: &mut [Slot; SLOTS], value: &str) -> Option<&'static str> {
     let hash = FixedState::default().hash_one(value);
-    let place = &mut places[usize::from(hash.to_le_bytes()[0]) % PLACES];
-    if place.kept == value {
-        return Some(place.kept);
+    let slot = &mut slots[usize::from(hash.to_le_bytes()[0]) % SLOTS];
+    if slot.kept == value {
+        return Some(slot.kept);
     }
-    if place.last != hash {
-        (place.last, place.times) = (hash, 1);
+    if slot.last != hash {
+        (slot.last, slot.times) = (hash, 1);
         return None;
     }
-    place.times += 1;
-    if place.times >= OFTEN && KEPT.fetch_add(1, Ordering::Relaxed) < MAX_KEPT {
-        place.kept = Box::leak(Box::from(value));
-        return Some(place.kept);
+    slot.times += 1;
+    if slot.times >= OFTEN && KEPT.fetch_add(1, Ordering::Relaxed) < MAX_KEPT {
+        slot.kept = Box::leak(Box::from(value));
+        return Some(slot.kept);
     }
     None
 }
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_that_comes_often_is_copied_no_more() {
+    fn a_text_that_comes_often_is_kept() {
         for _ in 1..OFTEN {
             assert!(matches!(text("llama"), Text::Owned(_)));
         }
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_long_or_rare_are_copied() {
+    fn long_or_rare_texts_are_copied() {
         let long = "x".repeat(MAX_BYTES + 1);
         for _ in 0..2 * OFTEN {
             assert!(matches!(text(&long), Text::Owned(_)));

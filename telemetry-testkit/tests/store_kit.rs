@@ -1,4 +1,4 @@
-//! The kit for stores itself: each subtle mistake of a store is found by the case that is about it.
+//! The tests for stores find mistakes: a fixed case for each kind of mistake, and random questions for the rest.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::marker::PhantomData;
@@ -6,19 +6,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures_util::stream;
+use futures_util::{FutureExt as _, stream};
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
 use telemetry_core::query::{
     FilterOp, LogQuery, MetricQuery, MetricSeries, SpanQuery, SpanTree, TraceQuery, TreeQuery,
 };
 use telemetry_core::{
-    BuiltSink, LogRecord, Options, Pages, QueryError, SinkEntry, SinkError, Span, SpanKey, StreamMark,
-    Timestamp, Trace, TraceId, TraceStore, Value,
+    Batch, BuiltSink, Chunk, EventContext, LogRecord, Options, Pages, QueryError, Signal, SignalSet, Sink,
+    SinkEntry, SinkError, Span, SpanKey, StreamMark, Timestamp, Trace, TraceId, TraceStore, Value, Written,
 };
 use telemetry_testkit::store_kit::cases::{self, expiry, filters, logs, metrics, spans, traces, trees};
-use telemetry_testkit::store_kit::{Stage, collect};
-use telemetry_testkit::{Delivered, Harness, MemoryStore, READY_MADE, SERVICE_NAME, block_on};
+use telemetry_testkit::store_kit::{Question, StoreAndModel, TestStore, random_question, random_signals};
+use telemetry_testkit::{
+    Delivered, Driver, Harness, MemoryStore, READY_MADE, SERVICE_NAME, block_on, collect, signals,
+};
 
-/// A mistake: by default none, so that each makes one.
+/// A mistake of a store. By default there is none, and each test overrides one method.
 trait Mistake: Send + Sync + 'static {
     fn traces(_query: &mut TraceQuery) {}
     fn found_traces(_query: &TraceQuery, _traces: &mut Vec<Trace>) {}
@@ -32,16 +36,16 @@ trait Mistake: Send + Sync + 'static {
     fn clock(_store: &MemoryStore) {}
 }
 
-/// The model, with a mistake.
+/// The model with a mistake.
 struct Mistaken<M>(MemoryStore, PhantomData<M>);
 
 fn one_page<T: Send + 'static>(all: Result<Vec<T>, QueryError>) -> Pages<T> {
     Box::pin(stream::iter([all]))
 }
 
-/// All of an answer that is ready at once, as the model's are.
+/// Returns a whole answer of the model, which is ready at once.
 fn all_of<T>(pages: Pages<T>) -> Vec<T> {
-    futures_util::FutureExt::now_or_never(collect(pages)).unwrap().unwrap()
+    collect(pages).now_or_never().unwrap().unwrap()
 }
 
 #[async_trait]
@@ -123,26 +127,31 @@ impl<M: Mistake> Harness for Mistaken<M> {
     }
 }
 
-/// Whether the case finds the mistake.
-fn finds<M: Mistake>(case: impl AsyncFnOnce(&mut Stage)) -> bool {
+/// Returns true if the case finds the mistake.
+fn finds<M: Mistake>(case: impl AsyncFnOnce(&mut TestStore)) -> bool {
     catch_unwind(AssertUnwindSafe(|| cases::run::<Mistaken<M>>(case))).is_err()
+}
+
+/// The model passes every case as long as it makes no mistake.
+mod without_a_mistake {
+    struct NoMistake;
+    impl super::Mistake for NoMistake {}
+
+    telemetry_testkit::store_cases!(super::Mistaken<NoMistake>);
 }
 
 macro_rules! mistakes {
     ($($test:ident, found by $group:ident::$case:ident { $($mistake:item)+ })+) => {$(
         #[test]
         fn $test() {
-            struct It;
-            impl Mistake for It { $($mistake)+ }
-            struct Nothing;
-            impl Mistake for Nothing {}
-            assert!(!finds::<Nothing>($group::$case), "the model itself");
-            assert!(finds::<It>($group::$case));
+            struct OneMistake;
+            impl Mistake for OneMistake { $($mistake)+ }
+            assert!(finds::<OneMistake>($group::$case));
         }
     )+};
 }
 
-fn next_value(value: &mut Value, from: &Value, to: &Value) {
+fn replace_value(value: &mut Value, from: &Value, to: &Value) {
     if value == from {
         *value = to.clone();
     }
@@ -157,19 +166,19 @@ mistakes! {
     pages_overlap_by_one, found by traces::pages_never_overlap {
         fn traces(query: &mut TraceQuery) { query.offset = query.offset.saturating_sub(1); }
     }
-    all_is_no_more_than_a_hundred, found by traces::pages_never_overlap {
+    no_limit_means_a_hundred, found by traces::pages_never_overlap {
         fn traces(query: &mut TraceQuery) { query.limit = query.limit.or(Some(100)); }
     }
-    no_limit_at_zero, found by traces::pages_never_overlap {
+    a_limit_of_zero_means_all, found by traces::pages_never_overlap {
         fn traces(query: &mut TraceQuery) { query.limit = query.limit.filter(|limit| *limit > 0); }
     }
     the_second_order_is_ignored, found by traces::every_order_column_works_both_ways {
         fn traces(query: &mut TraceQuery) { query.order.truncate(1); }
     }
-    seven_is_not_seven_point_nothing, found by filters::numbers_compare_with_numbers {
+    seven_is_not_seven_point_zero, found by filters::numbers_compare_with_numbers {
         fn traces(query: &mut TraceQuery) {
             for filter in &mut query.filters {
-                next_value(&mut filter.value, &Value::from(7.0), &Value::from("7.0"));
+                replace_value(&mut filter.value, &Value::from(7.0), &Value::from("7.0"));
             }
         }
     }
@@ -177,39 +186,39 @@ mistakes! {
         fn traces(query: &mut TraceQuery) {
             let even = 1_i64 << 53;
             for filter in &mut query.filters {
-                next_value(&mut filter.value, &Value::from(even), &Value::from(even + 1));
+                replace_value(&mut filter.value, &Value::from(even), &Value::from(even + 1));
             }
         }
     }
-    unequal_where_there_is_no_key, found by filters::ne_needs_the_key {
+    a_missing_key_is_unequal, found by filters::ne_needs_the_key {
         fn traces(query: &mut TraceQuery) {
             query.filters.retain(|filter| filter.op != FilterOp::Ne);
         }
     }
-    only_the_first_filter_holds, found by filters::all_filters_hold_on_one_span {
+    only_the_first_filter_counts, found by filters::one_span_must_match_all_filters {
         fn traces(query: &mut TraceQuery) { query.filters.truncate(1); }
     }
-    the_root_is_whatever_ends_last, found by traces::the_root_is_the_earliest_without_a_parent {
-        fn found_trace(trace: &mut Trace) { trace.root_span_id = telemetry_testkit::signals::span_id(5); }
+    the_root_is_an_orphan, found by traces::the_root_is_the_earliest_without_a_parent {
+        fn found_trace(trace: &mut Trace) { trace.root_span_id = signals::span_id(5); }
     }
     depth_counts_from_zero, found by trees::max_depth_counts_levels {
         fn tree(query: &mut TreeQuery) { query.max_depth = query.max_depth.map(|depth| depth.saturating_add(1)); }
     }
-    no_depth_at_zero, found by trees::max_depth_counts_levels {
+    a_depth_of_zero_means_all, found by trees::max_depth_counts_levels {
         fn tree(query: &mut TreeQuery) { query.max_depth = query.max_depth.filter(|depth| *depth > 0); }
     }
-    a_span_id_means_the_first_trace, found by trees::a_span_id_in_several_traces_means_the_latest {
+    a_span_id_means_the_earliest_trace, found by trees::a_span_id_in_several_traces_means_the_latest {
         fn tree(query: &mut TreeQuery) {
-            query.trace_id = query.trace_id.or(Some(telemetry_testkit::signals::trace_id(1)));
+            query.trace_id = query.trace_id.or(Some(signals::trace_id(1)));
         }
     }
     the_trace_of_a_tree_is_ignored, found by trees::a_span_id_in_several_traces_means_the_latest {
         fn tree(query: &mut TreeQuery) { query.trace_id = None; }
     }
-    spans_without_the_attributes_are_shown, found by spans::query_spans_wants_all_attributes_and_returns_only_those {
+    spans_without_the_attributes_are_returned, found by spans::query_spans_requires_all_attributes_and_returns_only_those {
         fn spans(query: &mut SpanQuery) { query.attributes.clear(); }
     }
-    spans_are_cut_at_a_thousand, found by spans::query_spans_has_no_cap {
+    spans_are_cut_at_a_thousand, found by spans::query_spans_has_no_limit {
         fn found_spans(spans: &mut Vec<Span>) { spans.truncate(1_000); }
     }
     a_double_is_an_integer, found by spans::a_span_keeps_everything {
@@ -221,18 +230,18 @@ mistakes! {
             }
         }
     }
-    logs_of_one_time_are_turned_round, found by logs::newest_first_and_ties_by_arrival {
+    logs_of_equal_times_are_reversed, found by logs::newest_first_and_ties_by_arrival {
         fn found_logs(logs: &mut Vec<LogRecord>) {
             logs.reverse();
             logs.sort_by_key(|log| std::cmp::Reverse(log.timestamp));
         }
     }
-    a_window_of_logs_is_open_at_its_end, found by logs::every_filter_narrows {
+    a_window_of_logs_excludes_its_end, found by logs::every_filter_narrows {
         fn logs(query: &mut LogQuery) {
             query.end = query.end.map(|end| Timestamp::from_nanos(end.as_nanos() - 1));
         }
     }
-    a_window_of_metrics_is_open_at_its_end, found by metrics::the_window_is_inclusive_at_both_ends {
+    a_window_of_metrics_excludes_its_end, found by metrics::the_window_is_inclusive_at_both_ends {
         fn metrics(query: &mut MetricQuery) {
             query.end = Timestamp::from_nanos(query.end.as_nanos().saturating_sub(1));
         }
@@ -240,20 +249,83 @@ mistakes! {
     matchers_are_ignored, found by metrics::matchers_are_those_of_prometheus {
         fn metrics(query: &mut MetricQuery) { query.matchers.clear(); }
     }
-    what_has_expired_is_shown, found by expiry::an_expired_trace_is_gone_whole {
+    expired_traces_are_returned, found by expiry::an_expired_trace_is_gone_as_a_whole {
         fn clock(store: &MemoryStore) { store.set_now(Timestamp::from_nanos(0)); }
     }
 }
 
 #[test]
-fn what_expires_now_is_gone_and_a_nanosecond_earlier_it_is_there() {
+fn a_trace_is_visible_until_the_nanosecond_at_which_it_expires() {
     let store = MemoryStore::new(SERVICE_NAME);
-    let span = telemetry_testkit::signals::span(1, 1, 0, 1_000);
+    let span = signals::span(1, 1, 0, 1_000);
     let expires = span.expires();
-    store.store(&[telemetry_testkit::signals::ended(span)]);
+    store.store(&[signals::ended(span)]);
     for (now, expected) in [(expires.as_nanos() - 1, 1), (expires.as_nanos(), 0)] {
         store.set_now(Timestamp::from_nanos(now));
         let found = block_on(collect(store.query_traces(TraceQuery::default()))).unwrap();
         assert_eq!(found.len(), expected);
     }
+}
+
+#[test]
+fn a_batch_that_comes_again_is_stored_once() {
+    let store = MemoryStore::new(SERVICE_NAME);
+    let mut driver = Driver::new(store.built());
+    block_on(async {
+        driver.write(vec![signals::log(EventContext::None, 0, "once")]).await.unwrap();
+        driver.write_again().await.unwrap();
+        assert_eq!(collect(store.query_logs(LogQuery::default())).await.unwrap().len(), 1);
+    });
+}
+
+/// Returns random batches and questions, the same in every run.
+fn rounds(count: usize) -> Vec<(Vec<Signal>, Question)> {
+    let mut runner = TestRunner::deterministic();
+    let strategy = (random_signals(), random_question());
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+#[test]
+fn random_questions_often_have_an_answer() {
+    let has_answer = |(signals, question): &(Vec<Signal>, Question)| {
+        let store = MemoryStore::new(SERVICE_NAME);
+        store.store(signals);
+        !block_on(question.ask(&store)).unwrap().is_empty()
+    };
+    let answered = rounds(500).iter().filter(|round| has_answer(round)).count();
+    assert!(answered > 100, "only {answered} of 500");
+}
+
+/// A sink that stores no ended spans.
+struct WithoutEndedSpans(Box<dyn Sink>);
+
+#[async_trait]
+impl Sink for WithoutEndedSpans {
+    async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
+        let kept = batch.iter().filter(|signal| !matches!(signal, Signal::SpanEnded(_))).cloned().collect();
+        self.0.write(&Batch::new(batch.id(), &[Arc::new(Chunk::new(kept))], SignalSet::ALL, 0)).await
+    }
+
+    async fn shutdown(self: Box<Self>) -> Result<(), SinkError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn random_questions_find_a_store_that_loses_spans() {
+    let good = || MemoryStore::new(SERVICE_NAME).built();
+    let bad = || {
+        let BuiltSink { sink, store, .. } = good();
+        BuiltSink::new(WithoutEndedSpans(sink), SignalSet::ALL).with_store(store.unwrap())
+    };
+    let passes = |(signals, question): (Vec<Signal>, Question), built: BuiltSink| {
+        let compare = AssertUnwindSafe(async {
+            let mut both = StoreAndModel::new(built);
+            both.write(signals).await;
+            both.assert_same_answers(&question).await;
+        });
+        block_on(compare.catch_unwind()).is_ok()
+    };
+    assert!(rounds(100).into_iter().all(|round| passes(round, good())));
+    assert!(!rounds(100).into_iter().all(|round| passes(round, bad())));
 }

@@ -1,4 +1,4 @@
-//! What the model answers: scans, and the words of `telemetry_core::query`.
+//! The model's answers: each scans all contents and asks `telemetry_core::query` what the query means.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, HashSet};
@@ -16,7 +16,7 @@ use telemetry_core::{
 
 use super::MemoryStore;
 
-/// Small, so that every test of a longer answer sees several pages.
+/// Signals per page. Small, so that tests with longer answers read several pages.
 const PAGE: usize = 16;
 
 fn pages<T: Clone + Send + 'static>(all: &[T]) -> Pages<T> {
@@ -57,7 +57,7 @@ impl TraceStore for MemoryStore {
             .collect();
         traces.sort_by_key(|(trace, _)| newest_first(trace));
         let spans = traces.into_iter().flat_map(|(_, spans)| from_the_root(spans, query.max_depth));
-        let spans: Vec<Span> = spans.filter_map(|span| with_all(span, &query.attributes)).collect();
+        let spans: Vec<Span> = spans.filter_map(|span| with_only(span, &query.attributes)).collect();
         pages(&spans)
     }
 
@@ -65,7 +65,7 @@ impl TraceStore for MemoryStore {
         let inner = self.lock();
         let mut logs: Vec<LogRecord> =
             inner.contents.logs(inner.now()).rev().filter(|log| query.matches(log)).cloned().collect();
-        // Stable: among equal times the one that arrived last stays first.
+        // The sort is stable: of equal times, the log that arrived last stays first.
         logs.sort_by_key(|log| Reverse(log.timestamp));
         pages(&window(logs, query.offset, query.limit))
     }
@@ -108,9 +108,9 @@ impl TraceStore for MemoryStore {
         let Some(kind) = kind_of(&points) else { return Ok(Vec::new()) };
         let mut series: BTreeMap<(Vec<(String, String)>, &str), Vec<Sample>> = BTreeMap::new();
         for point in points {
-            let is_asked_for = (query.start..=query.end).contains(&point.timestamp)
+            let is_requested = (query.start..=query.end).contains(&point.timestamp)
                 && query.matchers.iter().all(|matcher| matcher.matches(&point.attributes));
-            if is_asked_for {
+            if is_requested {
                 let sample = Sample { time: point.timestamp, value: point.value.as_f64() };
                 series.entry((labels(&point.attributes), &*point.unit)).or_default().push(sample);
             }
@@ -137,7 +137,7 @@ impl TraceStore for MemoryStore {
     }
 }
 
-/// The order asked for; then newest first.
+/// Compares by the given order, then newest first.
 fn compare(order: &[Order], left: &Trace, right: &Trace) -> Ordering {
     let by_keys = order.iter().map(|key| compare_by(*key, left, right));
     by_keys.fold(Ordering::Equal, Ordering::then).then_with(|| newest_first(left).cmp(&newest_first(right)))
@@ -146,17 +146,19 @@ fn compare(order: &[Order], left: &Trace, right: &Trace) -> Ordering {
 fn compare_by(order: Order, left: &Trace, right: &Trace) -> Ordering {
     let duration = |trace: &Trace| trace.end_time.map(|end| end.since(trace.start_time));
     match order.column {
-        OrderColumn::StartTime => directed(order, Some(left.start_time), Some(right.start_time)),
-        OrderColumn::EndTime => directed(order, left.end_time, right.end_time),
-        OrderColumn::TraceId => directed(order, Some(left.trace_id), Some(right.trace_id)),
-        OrderColumn::RootSpanId => directed(order, Some(left.root_span_id), Some(right.root_span_id)),
-        OrderColumn::ServiceName => directed(order, Some(&left.service_name), Some(&right.service_name)),
-        OrderColumn::DurationMs => directed(order, duration(left), duration(right)),
+        OrderColumn::StartTime => compare_directed(order, Some(left.start_time), Some(right.start_time)),
+        OrderColumn::EndTime => compare_directed(order, left.end_time, right.end_time),
+        OrderColumn::TraceId => compare_directed(order, Some(left.trace_id), Some(right.trace_id)),
+        OrderColumn::RootSpanId => compare_directed(order, Some(left.root_span_id), Some(right.root_span_id)),
+        OrderColumn::ServiceName => {
+            compare_directed(order, Some(&left.service_name), Some(&right.service_name))
+        }
+        OrderColumn::DurationMs => compare_directed(order, duration(left), duration(right)),
     }
 }
 
-/// Nulls come last either way.
-fn directed<T: Ord>(order: Order, left: Option<T>, right: Option<T>) -> Ordering {
+/// Compares in the direction of `order`. A missing value comes last in both directions.
+fn compare_directed<T: Ord>(order: Order, left: Option<T>, right: Option<T>) -> Ordering {
     match (left, right) {
         (Some(left), Some(right)) if order.descending => right.cmp(&left),
         (Some(left), Some(right)) => left.cmp(&right),
@@ -166,22 +168,24 @@ fn directed<T: Ord>(order: Order, left: Option<T>, right: Option<T>) -> Ordering
     }
 }
 
-/// The spans of a trace from the root down; without a limit also those the root does not lead to.
+/// Returns the spans of a trace from the root down. Without a depth limit, the spans that are not below the root
+/// follow.
 fn from_the_root(spans: Vec<Span>, max_depth: Option<u32>) -> Vec<Span> {
     let Some(root) = root_of(&spans).map(|root| root.span_id) else { return Vec::new() };
     let tree = tree_of(spans.clone(), root, max_depth);
     let mut found: Vec<Span> = tree.into_iter().flat_map(|tree| tree.nodes).map(|node| node.span).collect();
     if max_depth.is_none() {
         let below: HashSet<_> = found.iter().map(|span| span.span_id).collect();
-        let mut apart: Vec<Span> = spans.into_iter().filter(|span| !below.contains(&span.span_id)).collect();
-        apart.sort_by_key(|span| (span.start_time, span.span_id));
-        found.extend(apart);
+        let mut others: Vec<Span> = spans.into_iter().filter(|span| !below.contains(&span.span_id)).collect();
+        others.sort_by_key(|span| (span.start_time, span.span_id));
+        found.extend(others);
     }
     found
 }
 
-/// The span with only these attributes, if it has all of them; the span as it is if none are asked for.
-fn with_all(span: Span, keys: &[String]) -> Option<Span> {
+/// Returns the span with only these attributes, or `None` if one is missing. Returns the span unchanged if no
+/// attribute is requested.
+fn with_only(span: Span, keys: &[String]) -> Option<Span> {
     if keys.is_empty() {
         return Some(span);
     }
@@ -190,24 +194,24 @@ fn with_all(span: Span, keys: &[String]) -> Option<Span> {
         return None;
     }
     let attributes: Attributes =
-        span.attributes.iter().filter(|(key, _)| keys.iter().any(|asked| asked == key)).cloned().collect();
+        span.attributes.iter().filter(|(key, _)| keys.iter().any(|wanted| wanted == key)).cloned().collect();
     Some(Span { attributes, ..span })
 }
 
-/// Which instrument a metric is: as the table says, else as the events said first, else as the first
-/// value suggests.
+/// Returns the instrument of a metric: that of the table of known metrics, else the first that an event named, else
+/// the one that the first value suggests.
 fn kind_of(points: &[&MetricPoint]) -> Option<MetricKind> {
     let first = points.first()?;
     if let Some(known) = known_metric(&first.name) {
         return Some(known.kind);
     }
-    let said = points.iter().find_map(|point| point.kind);
-    // The size of the value says nothing about the instrument, and zero is refused by none.
+    let named = points.iter().find_map(|point| point.kind);
+    // Only the type of the value matters here, and every instrument accepts zero.
     let value = match first.value {
         MetricValue::Int(_) => MetricValue::Int(0),
         MetricValue::Float(_) => MetricValue::Float(0.0),
     };
-    Instruments::default().bind(&first.name, said, value, &first.unit).ok().map(|bound| bound.kind)
+    Instruments::default().bind(&first.name, named, value, &first.unit).ok().map(|bound| bound.kind)
 }
 
 fn labels(attributes: &Attributes) -> Vec<(String, String)> {

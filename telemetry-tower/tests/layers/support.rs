@@ -1,4 +1,4 @@
-//! A pipeline with a sink that keeps what it gets, and what it got as text.
+//! A pipeline that captures what it delivers, and functions that show it as text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use telemetry_tower::{RequestMetricsLayer, RequestSpanLayer, Routes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-pub(crate) struct Stage {
+pub(crate) struct CapturingPipeline {
     pipeline: Pipeline,
     pub(crate) seen: Seen,
 }
 
-impl Stage {
+impl CapturingPipeline {
     pub(crate) fn new() -> Self {
         let (sink, seen) = CaptureSink::new();
         let spec = SinkSpec { entry: &READY_MADE, context: ready_made(sink.built()) };
@@ -35,22 +35,21 @@ impl Stage {
         RequestSpanLayer::new(self.telemetry(), routes)
     }
 
-    /// Everything measured until now, in the order of time, once the pipeline has ended: a line per
-    /// measurement.
+    /// Shuts the pipeline down and returns its metric points in order of time, one line each.
     pub(crate) fn into_metrics(self) -> Vec<String> {
         let mut points: Vec<_> = self.into_signals().iter().filter_map(point).collect();
-        // Of two threads, the later event may arrive first.
+        // Events of different threads may arrive out of order.
         points.sort_by_key(|point| point.timestamp);
-        points.iter().map(|point| measured(point)).collect()
+        points.iter().map(|point| metric_line(point)).collect()
     }
 
-    /// Every signal, once the pipeline has ended.
+    /// Shuts the pipeline down and returns every signal.
     pub(crate) fn into_signals(self) -> Vec<Signal> {
         self.pipeline.shutdown(Duration::from_secs(30));
         self.seen.signals()
     }
 
-    /// Waits until `count` requests have ended and left everything that [`one_request`] does.
+    /// Waits until all metric points of `count` requests have arrived.
     pub(crate) fn wait_for_requests(&self, count: usize) {
         let expected = count * one_request("", 0).len();
         self.seen.wait_until(&format!("{count} requests"), |signals| {
@@ -66,8 +65,8 @@ fn point(signal: &Signal) -> Option<Arc<MetricPoint>> {
     }
 }
 
-/// `requests{api=inference,status=200} 1`; of a duration only that it is there.
-fn measured(point: &MetricPoint) -> String {
+/// Formats a metric point as `requests{api=inference,status=200} 1`. A duration is shown without its value.
+fn metric_line(point: &MetricPoint) -> String {
     let MetricPoint { name, value, unit, attributes, .. } = point;
     let labels: Vec<String> = attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let labels = labels.join(",");
@@ -85,11 +84,11 @@ fn measured(point: &MetricPoint) -> String {
             assert_eq!(unit, "requests");
             format!("concurrent{{{labels}}} {}", value.as_f64())
         }
-        other => panic!("`{other}` is no request metric"),
+        other => panic!("`{other}` is not a request metric"),
     }
 }
 
-/// What one request leaves behind.
+/// Returns the lines of one request.
 pub(crate) fn one_request(api: &str, status: u16) -> [String; 4] {
     [
         format!("concurrent{{api={api}}} 1"),
@@ -99,7 +98,7 @@ pub(crate) fn one_request(api: &str, status: u16) -> [String; 4] {
     ]
 }
 
-/// Sends a request on a connection of its own and reads the whole answer.
+/// Sends a request on a new connection and reads the whole answer.
 pub(crate) async fn ask(address: std::net::SocketAddr, request: &str) -> String {
     let mut connection = send(address, request).await;
     let mut answer = Vec::new();
@@ -107,7 +106,7 @@ pub(crate) async fn ask(address: std::net::SocketAddr, request: &str) -> String 
     String::from_utf8(answer).unwrap()
 }
 
-/// Sends a request and leaves the answer to the caller.
+/// Sends a request on a new connection, whose answer the caller reads.
 pub(crate) async fn send(address: std::net::SocketAddr, request: &str) -> TcpStream {
     let mut connection = TcpStream::connect(address).await.unwrap();
     let request = format!("{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");

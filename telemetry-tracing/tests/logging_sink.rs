@@ -1,5 +1,6 @@
-//! What a sink's own thread logs is never taken: a sink would feed itself. One global subscriber, hence a
-//! file of its own.
+//! What the thread of a sink logs is not recorded. Otherwise a sink would receive what it causes.
+//!
+//! This test needs a global subscriber, so it has its own file.
 
 use std::time::Duration;
 
@@ -9,11 +10,11 @@ use telemetry_pipeline::{Pipeline, PipelineConfig, SinkSpec};
 use telemetry_testkit::{READY_MADE, ready_made};
 use tracing_subscriber::layer::SubscriberExt as _;
 
-/// A sink whose client logs at every write.
-struct Chatty;
+/// A sink that logs in every write, as an HTTP client does.
+struct LoggingSink;
 
 #[async_trait]
-impl Sink for Chatty {
+impl Sink for LoggingSink {
     async fn write(&mut self, batch: &Batch<'_>) -> Result<Written, SinkError> {
         tracing::info_span!("request").in_scope(|| tracing::info!("sent {} signals", batch.len()));
         tokio::task::spawn_blocking(|| tracing::info!("looked up the host"))
@@ -28,8 +29,8 @@ impl Sink for Chatty {
 }
 
 #[test]
-fn a_sink_that_logs_does_not_feed_itself() {
-    let sink = BuiltSink::new(Chatty, SignalSet::ALL);
+fn a_sink_that_logs_does_not_receive_its_own_logs() {
+    let sink = BuiltSink::new(LoggingSink, SignalSet::ALL);
     let spec = SinkSpec { entry: &READY_MADE, context: ready_made(sink) };
     let pipeline = Pipeline::start(vec![spec], PipelineConfig::default()).unwrap();
     let telemetry = pipeline.telemetry();

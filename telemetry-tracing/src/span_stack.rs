@@ -1,4 +1,4 @@
-//! Which spans of which layer this thread has entered.
+//! The spans that this thread has entered, with their layers.
 
 use std::cell::RefCell;
 
@@ -17,7 +17,7 @@ thread_local! {
     static STACK: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Makes the span the current one of this thread. A thread that is ending has none.
+/// Makes the span the current one of this thread. Does nothing in a thread that is ending.
 pub(crate) fn push(layer: usize, id: &Id, span: SpanContext) {
     let _ = STACK.try_with(|stack| {
         let entry = Entry { layer, id: id.into_u64(), key: span.key(), _entered: enter(span) };
@@ -25,35 +25,35 @@ pub(crate) fn push(layer: usize, id: &Id, span: SpanContext) {
     });
 }
 
-/// Undoes the latest [`push`] of this span, wherever in the order of spans it is.
+/// Undoes the latest [`push`] of this span, even if other spans were entered after it.
 pub(crate) fn pop(layer: usize, id: &Id) {
     let _ = STACK.try_with(|stack| {
         let mut stack = stack.borrow_mut();
-        if let Some(place) = stack.iter().rposition(|entry| entry.layer == layer && entry.id == id.into_u64())
+        if let Some(index) = stack.iter().rposition(|entry| entry.layer == layer && entry.id == id.into_u64())
         {
-            stack.remove(place);
+            stack.remove(index);
         }
     });
 }
 
-/// What this thread's code is in.
-pub(crate) enum Place {
+/// The current span of a thread, as one layer sees it.
+pub(crate) enum CurrentSpan {
     /// A span of this layer.
-    Ours(Id, SpanContext),
-    /// A span entered by other means, or none.
+    OfLayer(Id, SpanContext),
+    /// A span that other code has entered, or none.
     Other(Option<SpanContext>),
 }
 
-/// The span that code on this thread is in.
-pub(crate) fn place(layer: usize) -> Place {
-    let Some(current) = SpanContext::current() else { return Place::Other(None) };
-    let ours = STACK.try_with(|stack| {
+/// Returns the current span of this thread.
+pub(crate) fn current(layer: usize) -> CurrentSpan {
+    let Some(current) = SpanContext::current() else { return CurrentSpan::Other(None) };
+    let of_layer = STACK.try_with(|stack| {
         let stack = stack.borrow();
         let latest = stack.last().filter(|entry| entry.layer == layer && entry.key == current.key())?;
         Some(Id::from_u64(latest.id))
     });
-    match ours {
-        Ok(Some(id)) => Place::Ours(id, current),
-        Ok(None) | Err(_) => Place::Other(Some(current)),
+    match of_layer {
+        Ok(Some(id)) => CurrentSpan::OfLayer(id, current),
+        Ok(None) | Err(_) => CurrentSpan::Other(Some(current)),
     }
 }
