@@ -13,7 +13,8 @@ use telemetry_core::{EventContext, Signal, Span, Timestamp, TraceStore, Ttl, att
 use telemetry_testkit::collect;
 use telemetry_testkit::{Driver, Harness as _, block_on, signals};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Purges leave most of the time to writes, so a busy machine takes long.
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Returns a trace of one span, about a kilobyte large, that arrives now, and its log.
 fn trace(number: u64, ttl: Ttl) -> [Signal; 2] {
