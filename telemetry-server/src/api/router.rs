@@ -1,5 +1,7 @@
 //! The router of the API.
 
+use std::sync::Arc;
+
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -51,7 +53,7 @@ pub fn router(telemetry: Telemetry, settings: &Settings) -> Router {
             ApiError::Status(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed".into())
         })
         .layer(DefaultBodyLimit::max(settings.limits.max_body_bytes))
-        .layer(middleware::from_fn_with_state(state.clone(), http::limit_requests))
+        .layer(middleware::from_fn_with_state(Arc::clone(state.request_limiter()), http::limit_requests))
         .layer(middleware::from_fn(otlp::encode_errors))
         .layer(middleware::from_fn(add_trace_header))
         .with_state(state)

@@ -15,12 +15,14 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::error::ApiError;
-use crate::http::request_limiter::{Refusal, RequestPermit};
-use crate::state::AppState;
+use crate::http::request_limiter::{Refusal, RequestLimiter, RequestPermit};
 
 /// Processes a request within the limits, or refuses it. Also answers 500 if the handler panics.
-pub(crate) async fn limit_requests(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let limiter = state.request_limiter();
+pub(crate) async fn limit_requests(
+    State(limiter): State<Arc<RequestLimiter>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let permit = limiter.permit(&request);
     let response = answer(&permit, limiter.limits.max_body_bytes, request, next).await;
     permit.answer(response.status());
