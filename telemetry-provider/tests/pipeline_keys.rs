@@ -19,10 +19,10 @@ fn run_with(
     code: impl FnOnce(&Provider),
 ) -> (Vec<Signal>, serde_json::Value) {
     let (sink, seen) = CaptureSink::new();
-    let place = ready_made(sink.built()).options.text("place").ok().flatten().expect("it has a place");
+    let index = ready_made(sink.built()).options.text("index").ok().flatten().expect("it has an index");
     let yaml = format!(
         "telemetry: [{{provider_id: a, provider_type: 'inline::meta-reference', \
-         config: {{sinks: ready-made, ready-made: {{place: {place}}}, pipeline: {{{pipeline}}}}}}}]"
+         config: {{sinks: ready-made, ready-made: {{index: {index}}}, pipeline: {{{pipeline}}}}}}}]"
     );
     let registry = Registry::from_entries([&READY_MADE]).expect("one sink");
     let config = Config::from_yaml(&yaml, &registry, &Variables::default()).expect("a configuration");
