@@ -47,6 +47,11 @@ pub(crate) fn options(config: &Config, role: Role) -> SqliteConnectOptions {
         .row_buffer_size(256)
         .pragma("temp_store", "memory")
         .disable_statement_logging();
+    // The test of query plans collects all statements.
+    #[cfg(test)]
+    let options = options
+        .log_statements(log::LevelFilter::Debug)
+        .log_slow_statements(log::LevelFilter::Off, Duration::MAX);
     match role {
         Role::Writer => options
             .create_if_missing(true)

@@ -25,10 +25,13 @@ mod files;
 mod import;
 mod postings;
 mod purge;
+#[cfg(test)]
+mod query_plans;
 mod reader;
 mod rows;
 mod schema;
 mod sink;
+mod size_limit;
 mod writer;
 
 pub use config::{Config, Synchronous};

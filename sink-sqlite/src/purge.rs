@@ -1,37 +1,49 @@
 //! Deletes what has expired, in small steps, and returns the space to the file system.
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, Sqlite, SqliteConnection};
 use telemetry_core::Timestamp;
 
 use crate::bulk_statement::json_list;
 use crate::postings::BLOCK;
+use crate::size_limit;
 
-/// Traces that a file which is too large loses at a time.
-const OLDEST_AT_A_TIME: i64 = 8;
+/// The outcome of a step.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Step {
+    /// True if there may be more to do.
+    pub(crate) more: bool,
+    /// True if series were deleted.
+    pub(crate) deleted_series: bool,
+}
 
-/// Deletes about `rows` rows, or returns some space to the file system. Returns true if there may be more to do.
+/// Deletes about `rows` rows, or returns some space to the file system.
 pub(crate) async fn step(
     db: &mut SqliteConnection,
     now: Timestamp,
     rows: i64,
     max_size: Option<u64>,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Step, sqlx::Error> {
     let mut transaction = db.begin_with("BEGIN IMMEDIATE").await?;
-    let mut changed =
-        delete_expired(&mut transaction, now, rows).await? || delete_empty_block(&mut transaction).await?;
-    if !changed && is_too_large(&mut transaction, max_size).await? {
-        changed = expire_oldest(&mut transaction, now).await?;
+    let mut deleted_series = false;
+    let mut changed = delete_expired(&mut transaction, now, rows, &mut deleted_series).await?
+        || delete_empty_block(&mut transaction).await?;
+    if !changed && let Some(max_size) = max_size {
+        let excess = size_limit::excess(&mut transaction, max_size).await?;
+        changed = excess > 0 && size_limit::expire_oldest(&mut transaction, now, excess).await?;
     }
     transaction.commit().await?;
-    if changed {
-        return Ok(true);
-    }
-    return_space(db, rows).await
+    let more = changed || return_space(db, rows).await?;
+    Ok(Step { more, deleted_series })
 }
 
 /// Deletes expired rows. Returns true if there were any. The row of a trace goes last: while it is there, queries see
 /// that the trace has expired.
-async fn delete_expired(db: &mut SqliteConnection, now: Timestamp, rows: i64) -> Result<bool, sqlx::Error> {
+async fn delete_expired(
+    db: &mut SqliteConnection,
+    now: Timestamp,
+    rows: i64,
+    deleted_series: &mut bool,
+) -> Result<bool, sqlx::Error> {
     let traces: Vec<i64> =
         sqlx::query_scalar("SELECT id FROM trace WHERE expires <= ? ORDER BY expires LIMIT ?")
             .bind(now.as_nanos())
@@ -49,12 +61,11 @@ async fn delete_expired(db: &mut SqliteConnection, now: Timestamp, rows: i64) ->
             "DELETE FROM log_row WHERE id IN (SELECT l.id FROM json_each(?1) j CROSS JOIN log_row l \
              ON l.trace = j.value LIMIT ?2)",
             "DELETE FROM metric_point WHERE (series, time, id) IN (SELECT p.series, p.time, p.id \
-             FROM json_each(?1) j CROSS JOIN metric_point p ON p.trace = j.value LIMIT ?2)",
+             FROM json_each(?1) j CROSS JOIN metric_point p ON p.trace = j.value LIMIT ?2) RETURNING series",
             "DELETE FROM trace WHERE id IN (SELECT value FROM json_each(?1) LIMIT ?2)",
         ] {
             if left > 0 {
-                let done = sqlx::query(sql).bind(&list).bind(left).execute(&mut *db).await?;
-                left -= done.rows_affected().cast_signed();
+                left -= delete(db, sql, list.as_str(), left, deleted_series).await?;
             }
         }
         // There may be more expired traces. What belongs to no trace is deleted after them.
@@ -63,18 +74,51 @@ async fn delete_expired(db: &mut SqliteConnection, now: Timestamp, rows: i64) ->
     for sql in [
         "DELETE FROM log_row WHERE id IN (SELECT id FROM log_row WHERE expires <= ?1 LIMIT ?2)",
         "DELETE FROM metric_point WHERE trace IS NULL AND (series, time, id) IN \
-         (SELECT series, time, id FROM metric_point WHERE trace IS NULL AND expires <= ?1 LIMIT ?2)",
+         (SELECT series, time, id FROM metric_point WHERE trace IS NULL AND expires <= ?1 LIMIT ?2) \
+         RETURNING series",
         "DELETE FROM end_waiting WHERE (trace_id, span_id) IN \
          (SELECT trace_id, span_id FROM end_waiting WHERE arrived + ttl * 1000000000 <= ?1 LIMIT ?2)",
         "DELETE FROM stream_mark WHERE stream IN \
          (SELECT stream FROM stream_mark WHERE expires <= ?1 LIMIT ?2)",
     ] {
         if left > 0 {
-            let done = sqlx::query(sql).bind(now.as_nanos()).bind(left).execute(&mut *db).await?;
-            left -= done.rows_affected().cast_signed();
+            left -= delete(db, sql, now.as_nanos(), left, deleted_series).await?;
         }
     }
     Ok(left < rows)
+}
+
+/// Deletes up to `limit` rows. Returns how many. A statement that deletes metric points returns their series: those
+/// without points are deleted too.
+async fn delete<'q, T>(
+    db: &mut SqliteConnection,
+    sql: &'static str,
+    which: T,
+    limit: i64,
+    deleted_series: &mut bool,
+) -> Result<i64, sqlx::Error>
+where
+    T: sqlx::Encode<'q, Sqlite> + sqlx::Type<Sqlite> + 'q,
+{
+    if !sql.ends_with("RETURNING series") {
+        let done = sqlx::query(sql).bind(which).bind(limit).execute(db).await?;
+        return Ok(done.rows_affected().cast_signed());
+    }
+    let mut series: Vec<i64> = sqlx::query_scalar(sql).bind(which).bind(limit).fetch_all(&mut *db).await?;
+    let deleted = i64::try_from(series.len()).unwrap_or(i64::MAX);
+    series.sort_unstable();
+    series.dedup();
+    if !series.is_empty() {
+        let done = sqlx::query(
+            "DELETE FROM metric_series WHERE id IN (SELECT value FROM json_each(?)) \
+             AND NOT EXISTS (SELECT 1 FROM metric_point p WHERE p.series = metric_series.id)",
+        )
+        .bind(json_list(series.into_iter()))
+        .execute(db)
+        .await?;
+        *deleted_series |= done.rows_affected() > 0;
+    }
+    Ok(deleted)
 }
 
 /// Deletes a sealed block in which no span is left, with its postings. Returns true if there was one.
@@ -96,38 +140,6 @@ async fn delete_empty_block(db: &mut SqliteConnection) -> Result<bool, sqlx::Err
         sqlx::query(sql).bind(block).execute(&mut *db).await?;
     }
     Ok(true)
-}
-
-/// Returns true if the pages in use exceed the largest size. Free pages do not count: a later step returns them.
-async fn is_too_large(db: &mut SqliteConnection, max_size: Option<u64>) -> Result<bool, sqlx::Error> {
-    let Some(max_size) = max_size else { return Ok(false) };
-    let used: i64 = sqlx::query_scalar(
-        "SELECT (c.page_count - f.freelist_count) * s.page_size \
-         FROM pragma_page_count c, pragma_freelist_count f, pragma_page_size s",
-    )
-    .fetch_one(db)
-    .await?;
-    Ok(u64::try_from(used).unwrap_or(0) > max_size)
-}
-
-/// Lets the oldest traces expire now or, if there are none, the oldest events that belong to no trace. Returns true if
-/// there were any. Queries no longer show them; later steps delete them.
-async fn expire_oldest(db: &mut SqliteConnection, now: Timestamp) -> Result<bool, sqlx::Error> {
-    for sql in [
-        "UPDATE trace SET expires = ?1 WHERE id IN \
-         (SELECT id FROM trace WHERE expires > ?1 ORDER BY id LIMIT ?2)",
-        "UPDATE log_row SET expires = ?1 WHERE id IN \
-         (SELECT id FROM log_row WHERE expires > ?1 ORDER BY expires LIMIT 64 * ?2)",
-        "UPDATE metric_point SET expires = ?1 WHERE trace IS NULL AND (series, time, id) IN \
-         (SELECT series, time, id FROM metric_point WHERE trace IS NULL AND expires > ?1 \
-          ORDER BY expires LIMIT 64 * ?2)",
-    ] {
-        let done = sqlx::query(sql).bind(now.as_nanos()).bind(OLDEST_AT_A_TIME).execute(&mut *db).await?;
-        if done.rows_affected() > 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Returns free pages to the file system. Returns true if there may be more.

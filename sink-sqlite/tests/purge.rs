@@ -109,3 +109,96 @@ fn a_file_that_is_too_large_loses_its_oldest_traces() {
         driver.shutdown().await.unwrap();
     });
 }
+
+/// Returns metric points of one series each, about as large as a trace together, that arrived at `arrived`.
+fn points(numbers: std::ops::Range<u64>, arrived: Timestamp) -> Vec<Signal> {
+    numbers
+        .map(|number| {
+            let labels = attrs! { "text" => "z".repeat(200), "number" => number };
+            let mut point = signals::metric_point("m", 1, 0, labels);
+            (point.arrived, point.ttl) = (arrived, signals::long());
+            Signal::Metric(Arc::new(point))
+        })
+        .collect()
+}
+
+#[test]
+fn a_file_that_is_too_large_loses_older_metric_points_before_newer_traces() {
+    const CAP: u64 = 3 << 19;
+    block_on(async {
+        let database = Database::new();
+        let interval = Duration::from_millis(20);
+        let config = Config { purge_interval: interval, max_size: Some(CAP), ..Config::at(database.path()) };
+        let mut driver = Driver::new(sink_sqlite::open(config.clone(), "test").await.unwrap());
+        let reader = driver.store().unwrap();
+        let earlier = Timestamp::from_nanos(Timestamp::now().as_nanos() - 60_000_000_000);
+        driver.write(points(0..3_000, earlier)).await.unwrap();
+        store(&mut driver, 1..501, signals::long()).await;
+        driver.write(points(3_000..3_010, Timestamp::now())).await.unwrap();
+        eventually(&config, "the file is small enough", |found| found.sizes.database <= CAP).await;
+        assert_eq!(traces(&*reader).await, (1..501).collect::<Vec<u128>>(), "the newer traces stay");
+        let left = examine(&config, true).await.unwrap().stored.metrics;
+        assert!((10..3_010).contains(&left), "only the oldest points go: {left}");
+        driver.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_file_stays_near_its_largest_size_however_fast_writes_come() {
+    const CAP: u64 = 4 << 20;
+    block_on(async {
+        let database = Database::new();
+        // Only the writes themselves keep the size.
+        let interval = Duration::from_secs(3_600);
+        let config = Config { purge_interval: interval, max_size: Some(CAP), ..Config::at(database.path()) };
+        let mut driver = Driver::new(sink_sqlite::open(config.clone(), "test").await.unwrap());
+        let reader = driver.store().unwrap();
+        let mut largest = 0;
+        for part in 0..40 {
+            store(&mut driver, part * 500 + 1..part * 500 + 501, signals::long()).await;
+            largest = largest.max(examine(&config, true).await.unwrap().sizes.database);
+        }
+        assert!(largest <= CAP + CAP / 10, "the file grew to {largest} bytes");
+        let left = traces(&*reader).await;
+        assert_eq!(left.last(), Some(&20_000), "the newest stay");
+        assert!(left.len() > 1_000, "not more than needed is deleted: {}", left.len());
+        driver.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_series_without_points_is_deleted_and_can_come_again() {
+    block_on(async {
+        let database = Database::new();
+        let config = Config { purge_interval: Duration::from_millis(20), ..Config::at(database.path()) };
+        let mut driver = Driver::new(sink_sqlite::open(config.clone(), "test").await.unwrap());
+        let expired = |signal: Signal| match signal {
+            Signal::Metric(point) => {
+                let mut point = Arc::unwrap_or_clone(point);
+                point.ttl = Ttl::from_seconds(1).unwrap();
+                Signal::Metric(Arc::new(point))
+            }
+            other => other,
+        };
+        let count = || {
+            let count = std::process::Command::new("sqlite3")
+                .arg(database.path())
+                .arg("SELECT count(*) FROM metric_series")
+                .output()
+                .expect("sqlite3 is installed");
+            String::from_utf8(count.stdout).unwrap().trim().parse::<u64>().unwrap()
+        };
+        let short = points(0..600, Timestamp::now()).into_iter().map(expired).collect();
+        driver.write(short).await.unwrap();
+        driver.write(points(600..610, Timestamp::now())).await.unwrap();
+        assert_eq!(count(), 610);
+        let started = Instant::now();
+        while count() > 10 {
+            assert!(started.elapsed() < DEADLINE, "{} series are left", count());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        driver.write(points(0..5, Timestamp::now())).await.unwrap();
+        assert_eq!(count(), 15, "a series that comes again is stored again");
+        driver.shutdown().await.unwrap();
+    });
+}

@@ -1,6 +1,6 @@
 //! Files of every earlier version can be opened, queried and written.
 //!
-//! `data/v1.db` and `data/v2.db` were written by the programs of those versions: a trace of two spans with a log and a
+//! The files in `data` have the schema of those versions: a trace of two spans with a log and a
 //! metric point, a span that had not ended, and an end whose start had not arrived. They expire in 2162.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 

@@ -12,11 +12,12 @@ use crate::error::OpenError;
 const APPLICATION_ID: i64 = 0x4c6c_5472;
 
 /// The steps from an empty file to the latest schema. Step `i` leads to version `i + 1`.
-const STEPS: &[&str] = &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
+const STEPS: &[&str] =
+    &[include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql"), include_str!("v4.sql")];
 
 /// The latest schema version.
-pub(crate) const VERSION: i64 = 3;
-const _: () = assert!(STEPS.len() == 3, "each step is a version");
+pub(crate) const VERSION: i64 = 4;
+const _: () = assert!(STEPS.len() == 4, "each step is a version");
 
 /// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +153,7 @@ mod tests {
         let newer = migrate(&mut db, Path::new("store.db")).await.unwrap_err().to_string();
         assert_eq!(
             newer,
-            "`store.db` has schema version 4, this program knows versions up to 3; upgrade the program"
+            "`store.db` has schema version 5, this program knows versions up to 4; upgrade the program"
         );
     }
 

@@ -209,9 +209,15 @@ async fn start_of(
 ) -> Result<Option<(i64, Span)>, sqlx::Error> {
     static START: LazyLock<String> = LazyLock::new(|| {
         let columns = select_list::<SpanColumns<'_>>("s");
+        let columns = format!("s.trace, t.trace_id, {columns}, s.state");
+        // Two look-ups, each by an index. One condition with OR would read every incomplete span.
         format!(
-            "SELECT s.trace, t.trace_id, {columns}, s.state FROM span_open s JOIN trace t ON t.id = s.trace \
-             WHERE s.span_id = ?2 AND (lower(hex(t.trace_id)) = ?1 OR s.submitted = ?3) LIMIT 1"
+            "SELECT {columns} FROM trace t CROSS JOIN span_open s ON s.trace = t.id \
+             WHERE lower(hex(t.trace_id)) = ?1 AND s.span_id = ?2 \
+             UNION ALL \
+             SELECT {columns} FROM span_open s CROSS JOIN trace t ON t.id = s.trace \
+             WHERE s.submitted = ?3 AND s.span_id = ?2 \
+             LIMIT 1"
         )
     });
     if state.open.is_empty() {

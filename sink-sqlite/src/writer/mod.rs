@@ -23,6 +23,7 @@ use crate::files::{self, FileIdentity};
 use crate::postings::{self, Tokens, UnsealedBlocks};
 use crate::purge;
 use crate::schema;
+use crate::size_limit;
 
 use batch_parts::BatchPart;
 use file_state::FileState;
@@ -118,7 +119,28 @@ impl Writer {
         self.stale = true;
         self.store(batch.id(), &parts).await.map_err(|error| write_error(&self.config.path, error))?;
         self.stale = false;
+        self.keep_size(batch.len()).await;
         Ok(batch.delivered())
+    }
+
+    /// Deletes the oldest data while the file is larger than its limit, several times as much as a batch of `signals`
+    /// brought. So the file stays near the limit however fast writes come, and a batch takes only a little longer.
+    async fn keep_size(&mut self, signals: usize) {
+        let Some(max_size) = self.config.max_size else { return };
+        // Leaves room for the next batch.
+        let max_size = max_size - max_size / 8;
+        let rows = i64::try_from(signals).unwrap_or(i64::MAX).saturating_mul(2).max(64);
+        for _ in 0..4 {
+            let excess = size_limit::excess(&mut self.db, max_size).await;
+            if matches!(excess, Ok(0)) {
+                return;
+            }
+            // The batch is stored. If this fails, the next batch or the next purge tries again.
+            if excess.is_err() || self.purge(Timestamp::now(), rows, Some(max_size)).await.is_err() {
+                self.stale = true;
+                return;
+            }
+        }
     }
 
     /// Reads the state from the file again after an error or a write that was dropped. Opens the file again if it was
@@ -229,13 +251,20 @@ impl Writer {
 
     /// Deletes about `rows` rows that have expired or are too many. Returns true if there may be more to do.
     pub(crate) async fn purge_step(&mut self, now: Timestamp, rows: i64) -> Result<bool, SinkError> {
+        self.purge(now, rows, self.config.max_size).await
+    }
+
+    async fn purge(&mut self, now: Timestamp, rows: i64, max_size: Option<u64>) -> Result<bool, SinkError> {
         self.refresh().await?;
         self.stale = true;
-        let max_size = self.config.max_size;
-        let more = purge::step(&mut self.db, now, rows, max_size).await;
-        // A purge deletes nothing that the state depends on, so only a purge that failed makes it stale.
-        self.stale = more.is_err();
-        more.map_err(|error| write_error(&self.config.path, error))
+        let step = purge::step(&mut self.db, now, rows, max_size).await;
+        if step.as_ref().is_ok_and(|step| step.deleted_series) {
+            // A number in memory may be that of a series that is gone.
+            self.state.series.clear();
+        }
+        // A purge deletes nothing else that the state depends on, so only a purge that failed makes it stale.
+        self.stale = step.is_err();
+        step.map(|step| step.more).map_err(|error| write_error(&self.config.path, error))
     }
 }
 
