@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use telemetry_core::{QueryError, SinkError};
+use telemetry_files::LockError;
 
 /// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -25,18 +26,15 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// Another program writes the database.
-    #[error(
-        "another program{} writes `{}`; stop it, or choose another path with `sqlite_db_path`",
-        process.map(|id| format!(" (process {id})")).unwrap_or_default(), path.display()
-    )]
+    #[error("another program writes `{}`; stop it, or choose another path with `sqlite_db_path`", path.display())]
     Locked {
         /// The database.
         path: PathBuf,
-        /// The id of its process, if the lock file names it.
-        process: Option<u32>,
+        /// Names the process, if it is known.
+        source: LockError,
     },
-    /// The lock file can't be opened or locked.
-    #[error("can't open or lock the lock file of `{}`", path.display())]
+    /// The file can't be created, or can't be locked.
+    #[error("can't create or lock `{}`", path.display())]
     Lock {
         /// The database.
         path: PathBuf,

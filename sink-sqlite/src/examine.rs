@@ -117,6 +117,8 @@ pub async fn examine(config: &Config, quick: bool) -> Result<Examination, OpenEr
     let database =
         std::fs::metadata(path).map_err(|source| OpenError::Missing { path: path.clone(), source })?.len();
     let failed = |error| OpenError::from_sqlx(path, error);
+    // Before the file is opened: closing it later would end SQLite's own locks.
+    let writer = writer_of(path);
     let mut db = connect::open(config, Role::Reader).await.map_err(failed)?;
     let version = match schema::file_kind(&mut db).await.map_err(failed)? {
         FileKind::Ours(version) if version <= schema::VERSION => version,
@@ -130,7 +132,7 @@ pub async fn examine(config: &Config, quick: bool) -> Result<Examination, OpenEr
     let mut found = Examination {
         path: path.clone(),
         schema: (version, schema::VERSION),
-        writer: writer_of(path),
+        writer,
         problems,
         sizes: Sizes { database, log: log_size(path), free: 0, cap: config.max_size },
         stored: Rows::default(),

@@ -1,27 +1,26 @@
-//! The files of a database: the lock file and the write-ahead log beside it, and the file that its path names.
+//! The files of a database: its lock, the write-ahead log beside it, and the file that its path names.
 
 use std::path::{Path, PathBuf};
 
-use telemetry_files::{FileLock, LockError};
+use telemetry_files::{DataFileLock, LockError};
 
 use crate::error::OpenError;
 
 /// Locks a database for its only writer, until the lock is dropped or the process ends.
-pub(crate) fn lock(database: &Path) -> Result<FileLock, OpenError> {
-    FileLock::acquire(&beside(database, ".lock")).map_err(|error| {
+pub(crate) fn lock(database: &Path) -> Result<DataFileLock, OpenError> {
+    DataFileLock::acquire(database).map_err(|error| {
         let path = database.to_owned();
         match error {
-            LockError::Held { holder } => OpenError::Locked { path, process: holder },
+            LockError::Held { .. } => OpenError::Locked { path, source: error },
             LockError::Io(source) => OpenError::Lock { path, source },
         }
     })
 }
 
-/// Returns the program that writes a database now: `process 123`.
+/// Returns the program that writes a database now: `locked by process 123 (telemetry)`.
 pub(crate) fn writer_of(database: &Path) -> Option<String> {
-    match FileLock::check(&beside(database, ".lock")) {
-        Err(LockError::Held { holder: Some(process) }) => Some(format!("process {process}")),
-        Err(LockError::Held { holder: None }) => Some("another program".to_owned()),
+    match DataFileLock::check(database) {
+        Err(held @ LockError::Held { .. }) => Some(held.to_string()),
         Ok(()) | Err(LockError::Io(_)) => None,
     }
 }

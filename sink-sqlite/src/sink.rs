@@ -51,9 +51,10 @@ fn build(context: &SinkContext) -> BoxFuture<'_, Result<BuiltSink, SinkError>> {
 /// Returns a [`SinkError`] with an [`OpenError`] as its source if another program writes the file, if the file is
 /// damaged, newer or another program's, or if the path can't be written.
 pub async fn open(config: Config, service_name: &str) -> Result<BuiltSink, SinkError> {
-    let config = Arc::new(config);
     let failed = |error: OpenError| SinkError::close("can't open the database").source(error);
-    let mut writer = Writer::open(Arc::clone(&config), service_name).await.map_err(failed)?;
+    let (config, lock) = Writer::create_and_lock(config).map_err(failed)?;
+    let config = Arc::new(config);
+    let mut writer = Writer::open(Arc::clone(&config), lock, service_name).await.map_err(failed)?;
     let recovered = writer.recover().await.map_err(failed)?;
     let reader = Reader::new(Arc::clone(&config), service_name, writer.unsealed_blocks());
     let writer = Arc::new(Mutex::new(writer));

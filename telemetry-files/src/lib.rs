@@ -1,8 +1,9 @@
-//! Files that one process owns at a time.
+//! Files that one process owns at a time, and that only their owner can read.
 //!
-//! A store's database, a sink's spool and a folder of datasets must never have two writers.
-//! [`FileLock`] guards all three with the operating system's advisory file lock. The lock ends with
-//! its process, also after `kill -9`, so a stale lock file needs no cleaning up.
+//! A store's database, a sink's spool and a folder of datasets must never have two writers. [`FileLock`] guards a folder
+//! with a lock file in it. [`DataFileLock`] guards a single file, under whatever name it is opened. Both are the
+//! operating system's advisory locks. They end with their process, also after `kill -9`, so nothing stale needs
+//! cleaning up.
 //!
 //! ```
 //! use telemetry_files::{FileLock, LockError};
@@ -17,15 +18,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
-use std::path::Path;
+mod data_file;
+mod lock_file;
 
-/// An exclusive lock on a file, released when dropped or when the process ends.
-///
-/// The file holds the id of the process that locked it last, for people who ask who that is.
-#[derive(Debug)]
-pub struct FileLock(#[expect(dead_code, reason = "the lock lives as long as the open file")] File);
+use std::io;
+
+pub use data_file::{DataFileLock, create_private, create_private_folder};
+pub use lock_file::FileLock;
 
 /// Why a lock was not acquired.
 #[derive(Debug, thiserror::Error)]
@@ -33,84 +32,19 @@ pub enum LockError {
     /// Another open file holds the lock.
     #[error("locked by {}", describe(*.holder))]
     Held {
-        /// The process that holds it, where the lock file names it.
+        /// The process that holds it, if that is known.
         holder: Option<u32>,
     },
     /// The lock file can't be opened or locked.
-    #[error("can't open or lock the lock file")]
+    #[error("can't open or lock the file")]
     Io(#[from] io::Error),
 }
 
+/// Returns a process by its id and, where Linux tells it, its program: `process 123 (telemetry)`.
 fn describe(holder: Option<u32>) -> String {
-    holder.map_or_else(|| "another process".to_owned(), |id| format!("process {id}"))
-}
-
-impl FileLock {
-    /// Creates the lock file at `path` if it is missing, and locks it without waiting.
-    ///
-    /// # Errors
-    ///
-    /// [`LockError::Held`] if the file is locked already, by this process or another, and
-    /// [`LockError::Io`] if it can't be opened or locked.
-    pub fn acquire(path: &Path) -> Result<Self, LockError> {
-        let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
-                // Only people read it: without it the lock works all the same.
-                let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-                Ok(Self(file))
-            }
-            Err(TryLockError::WouldBlock) => Err(LockError::Held { holder: process_id(&mut file) }),
-            Err(TryLockError::Error(error)) => Err(error.into()),
-        }
-    }
-
-    /// Checks the lock at `path` without taking it.
-    ///
-    /// # Errors
-    ///
-    /// As [`FileLock::acquire`]. A lock file that does not exist is not an error: nobody holds it.
-    pub fn check(path: &Path) -> Result<(), LockError> {
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error.into()),
-        };
-        // Shared, so that two checks at the same time do not take each other for a holder.
-        match file.try_lock_shared() {
-            Ok(()) => Ok(()),
-            Err(TryLockError::WouldBlock) => Err(LockError::Held { holder: process_id(&mut file) }),
-            Err(TryLockError::Error(error)) => Err(error.into()),
-        }
-    }
-}
-
-/// Reads the process id that the holder wrote.
-fn process_id(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_check_takes_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        assert!(FileLock::check(&path).is_ok());
-        let lock = FileLock::acquire(&path).unwrap();
-        assert!(matches!(FileLock::check(&path), Err(LockError::Held { holder: Some(_) })));
-        drop(lock);
-        assert!(FileLock::check(&path).is_ok());
-        assert!(FileLock::acquire(&path).is_ok());
-    }
-
-    #[test]
-    fn a_lock_file_that_can_t_be_made_is_an_error() {
-        let error = FileLock::acquire(Path::new("/nowhere/at/all.lock")).unwrap_err();
-        assert!(matches!(error, LockError::Io(_)), "{error:?}");
+    let Some(id) = holder else { return "another process".to_owned() };
+    match std::fs::read_to_string(format!("/proc/{id}/comm")) {
+        Ok(program) => format!("process {id} ({})", program.trim()),
+        Err(_) => format!("process {id}"),
     }
 }

@@ -34,7 +34,7 @@ fn a_migration_that_is_killed_is_finished_by_the_next_start() {
     let settings = Settings::sqlite_in(folder.path());
     let mut killed_before_its_end = 0;
     for round in 0..ROUNDS {
-        for suffix in ["", "-wal", "-shm", ".lock"] {
+        for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(folder.path().join(format!("trace_store.db{suffix}")));
         }
         std::fs::copy(&master, &database).unwrap();
@@ -45,9 +45,9 @@ fn a_migration_that_is_killed_is_finished_by_the_next_start() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // Once the writer has locked the file the migration begins.
-        let lock = folder.path().join("trace_store.db.lock");
-        eventually("the writer opens the file", || lock.exists().then_some(())).unwrap();
+        // Once the writer has opened the file the migration begins.
+        let opened = folder.path().join("trace_store.db-shm");
+        eventually("the writer opens the file", || opened.exists().then_some(())).unwrap();
         std::thread::park_timeout(Duration::from_millis(round * round * 3));
         server.kill().unwrap();
         server.wait().unwrap();

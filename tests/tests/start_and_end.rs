@@ -36,6 +36,42 @@ fn a_second_server_on_the_same_file_is_refused() {
 }
 
 #[test]
+fn a_second_server_is_refused_under_every_name_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Settings::sqlite_in(folder.path()).start().unwrap();
+    let (file, holder) = (folder.path().join("trace_store.db"), format!("process {}", first.id()));
+    for name in ["symbolic", "hard", "moved"] {
+        let other = folder.path().join(name);
+        fs::create_dir(&other).unwrap();
+        let link = other.join("trace_store.db");
+        match name {
+            "symbolic" => std::os::unix::fs::symlink(&file, &link).unwrap(),
+            "hard" => fs::hard_link(&file, &link).unwrap(),
+            _ => fs::rename(&file, &link).unwrap(),
+        }
+        refuses(
+            &Settings::sqlite_in(&other).arguments(&["--listen", "127.0.0.1:0"]),
+            &[&holder, "sqlite_db_path"],
+        );
+    }
+}
+
+#[test]
+fn files_of_the_store_are_readable_for_their_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("new/store");
+    let server = Settings::sqlite_in(&store).start().unwrap();
+    let mut client = Client::connect(server.url()).unwrap();
+    let event = serde_json::json!({"event": {"type": "unstructured_log", "timestamp": 1_703_123_456, "message": "m", "severity": "info"}});
+    assert_eq!(client.post("/v1/telemetry/events", &event).unwrap().status, 200);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    for file in ["trace_store.db", "trace_store.db-wal", "trace_store.db-shm"] {
+        assert_eq!(mode(&store.join(file)), 0o600, "{file}");
+    }
+    assert_eq!((mode(&store), mode(store.parent().unwrap())), (0o700, 0o700));
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

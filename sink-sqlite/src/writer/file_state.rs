@@ -14,10 +14,16 @@ use crate::rows::{Services, read_row, selected_columns, trace_id_of};
 /// Series, and services, whose numbers are in memory at most.
 const MAX_SERIES: usize = 1 << 16;
 
+/// The error of a write to a file that another program has changed.
+const CHANGED: &str = "another program changed the database, or an earlier copy of it was put in its place; \
+                       reading it again";
+
 /// Agrees with the file between batches. Storing a batch changes it. If that fails, it is read from the file again.
 pub(super) struct FileState {
     run: RunId,
     batch: u64,
+    /// The row of `meta` as it is in the file.
+    stored: MetaRow,
     pub(super) next_trace: i64,
     pub(super) next_span: i64,
     pub(super) next_event: i64,
@@ -39,6 +45,7 @@ pub(super) struct FileState {
 
 selected_columns! {
     /// The only row of `meta`.
+    #[derive(Clone, Copy, Debug)]
     struct MetaRow {
         run: i64 = "run",
         batch: i64 = "batch",
@@ -61,6 +68,7 @@ impl FileState {
         let mut state = Self {
             run: RunId(meta.run.cast_unsigned()),
             batch: meta.batch.cast_unsigned(),
+            stored: meta,
             next_trace: meta.next_trace,
             next_span: meta.next_span,
             next_event: meta.next_event,
@@ -92,20 +100,38 @@ impl FileState {
         id.run == self.run && id.number <= self.batch
     }
 
+    fn meta(&self, id: BatchId) -> MetaRow {
+        MetaRow {
+            run: id.run.0.cast_signed(),
+            batch: id.number.cast_signed(),
+            next_trace: self.next_trace,
+            next_span: self.next_span,
+            next_event: self.next_event,
+        }
+    }
+
     /// Stores the latest batch and the next ids, in the open transaction.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the row is not as this program left it: another program has written the file, or an earlier
+    /// version of the file was put in its place. The transaction must not be committed then.
     pub(super) async fn save(&self, db: &mut SqliteConnection, id: BatchId) -> Result<(), sqlx::Error> {
-        let query =
-            sqlx::query("UPDATE meta SET run = ?, batch = ?, next_trace = ?, next_span = ?, next_event = ?")
-                .bind(id.run.0.cast_signed())
-                .bind(id.number.cast_signed())
-                .bind(self.next_trace)
-                .bind(self.next_span)
-                .bind(self.next_event);
-        bulk_statement::run(db, query, |_| {}).await.map(drop)
+        let [new, old] = [self.meta(id), self.stored];
+        let query = sqlx::query(
+            "UPDATE meta SET run = ?, batch = ?, next_trace = ?, next_span = ?, next_event = ? \
+             WHERE run = ? AND batch = ? AND next_trace = ? AND next_span = ? AND next_event = ?",
+        );
+        let values = [new, old]
+            .into_iter()
+            .flat_map(|row| [row.run, row.batch, row.next_trace, row.next_span, row.next_event]);
+        let changed = bulk_statement::run(db, values.fold(query, sqlx::query::Query::bind), |_| {}).await?;
+        if changed == 1 { Ok(()) } else { Err(sqlx::Error::Protocol(CHANGED.to_owned())) }
     }
 
     /// Notes that the transaction of a batch was committed.
     pub(super) fn committed(&mut self, id: BatchId) {
+        self.stored = self.meta(id);
         self.run = id.run;
         self.batch = id.number;
         self.unsealed_blocks.remove_sealed();

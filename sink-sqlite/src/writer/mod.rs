@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 use telemetry_core::{Batch, BatchId, Recovered, SinkError, Timestamp, Written};
-use telemetry_files::FileLock;
+use telemetry_files::{DataFileLock, create_private, create_private_folder};
 
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
@@ -43,7 +43,7 @@ pub(crate) struct Writer {
     stale: bool,
     /// How often another file was found at the path.
     reopened: u64,
-    _lock: FileLock,
+    lock: DataFileLock,
 }
 
 /// The statements for many rows.
@@ -54,14 +54,26 @@ struct Statements {
 }
 
 impl Writer {
-    /// Opens the database for writing. Creates it if it is missing and migrates it if it is old.
-    pub(crate) async fn open(config: Arc<Config>, service_name: &str) -> Result<Self, OpenError> {
+    /// Locks the file. Creates it if it is missing: only its owner can read it, as it contains prompts. Returns the
+    /// options with the file's own path, without symbolic links, so that its write-ahead log is found beside it.
+    pub(crate) fn create_and_lock(mut config: Config) -> Result<(Config, DataFileLock), OpenError> {
         let path = &config.path;
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
+            create_private_folder(folder)
                 .map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
         }
-        let lock = files::lock(path)?;
+        config.path =
+            create_private(path).map_err(|source| OpenError::Lock { path: path.clone(), source })?;
+        let lock = files::lock(&config.path)?;
+        Ok((config, lock))
+    }
+
+    /// Opens the database for writing and migrates it if it is old.
+    pub(crate) async fn open(
+        config: Arc<Config>,
+        lock: DataFileLock,
+        service_name: &str,
+    ) -> Result<Self, OpenError> {
         let (db, state, file) = Self::connect(&config, service_name, UnsealedBlocks::default()).await?;
         Ok(Self {
             service_name: service_name.to_owned(),
@@ -75,7 +87,7 @@ impl Writer {
             state,
             stale: false,
             reopened: 0,
-            _lock: lock,
+            lock,
             config,
         })
     }
@@ -178,6 +190,11 @@ impl Writer {
     /// Opens the file at the path again.
     async fn reopen(&mut self) -> Result<(), SinkError> {
         self.stale = true;
+        if !self.lock.is_on(&self.config.path) {
+            let (_, lock) = Self::create_and_lock(Config::clone(&self.config))
+                .map_err(|error| SinkError::retry("the database can't be opened again").source(error))?;
+            self.lock = lock;
+        }
         let (db, state, file) = Self::connect(&self.config, &self.service_name, self.unsealed_blocks())
             .await
             .map_err(|error| match error {
