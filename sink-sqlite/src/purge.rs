@@ -113,7 +113,7 @@ where
             "DELETE FROM metric_series WHERE id IN (SELECT value FROM json_each(?)) \
              AND NOT EXISTS (SELECT 1 FROM metric_point p WHERE p.series = metric_series.id)",
         )
-        .bind(json_list(series.into_iter()))
+        .bind(json_list(series))
         .execute(db)
         .await?;
         *deleted_series |= done.rows_affected() > 0;

@@ -18,6 +18,8 @@ mod error;
 mod exposition;
 mod http;
 mod limits;
+mod output;
+mod query_threads;
 mod settings;
 mod state;
 mod tokens;

@@ -13,6 +13,7 @@ use crate::datasets::Exporter;
 use crate::error::ApiError;
 use crate::exposition::Exposition;
 use crate::http::{DecodeLimiter, RequestLimiter};
+use crate::query_threads::QueryThreads;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 
@@ -31,12 +32,14 @@ struct Shared {
     max_body_bytes: usize,
     streams: Mutex<Streams>,
     decode_limiter: DecodeLimiter,
+    store: Option<QueryThreads>,
 }
 
 impl AppState {
     pub(crate) fn new(telemetry: Telemetry, settings: &Settings) -> Self {
         let exposition = Arc::new(Exposition::new(telemetry.clone()));
         Self(Arc::new(Shared {
+            store: telemetry.store().map(QueryThreads::new),
             telemetry,
             tokens: settings.tokens.clone(),
             ack_within: settings.ack_within,
@@ -93,8 +96,8 @@ impl AppState {
     }
 
     /// Returns the store that answers queries.
-    pub(crate) fn store(&self) -> Result<Arc<dyn TraceStore>, ApiError> {
-        self.0.telemetry.store().ok_or_else(|| {
+    pub(crate) fn store(&self) -> Result<&dyn TraceStore, ApiError> {
+        self.0.store.as_ref().map(|store| store as &dyn TraceStore).ok_or_else(|| {
             ApiError::unavailable("none of the configured sinks answers queries; add the sink `sqlite`")
         })
     }

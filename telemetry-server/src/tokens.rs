@@ -79,6 +79,14 @@ impl Tokens {
             }
             _ => read_item(entry, &mut tokens)?,
         }
+        for (index, token) in tokens.iter().enumerate() {
+            if tokens[..index].iter().any(|earlier| earlier.secret == token.secret) {
+                return Err(fault(
+                    entry,
+                    "the same token is listed twice; list it once, with all its scopes",
+                ));
+            }
+        }
         Ok(Self(tokens))
     }
 

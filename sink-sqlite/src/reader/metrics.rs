@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 use telemetry_core::query::{
-    Aggregation, Fold, MetricPointValue, MetricQuery, MetricSeries, QueryType, Sample, aggregate,
-    default_aggregation,
+    Aggregation, Fold, MAX_RAW_POINTS, MetricPointValue, MetricQuery, MetricSeries, QueryType, Sample,
+    aggregate, default_aggregation,
 };
 use telemetry_core::{
     EventContext, Instruments, MetricKind, MetricPoint, MetricValue, QueryError, SpanKey, Timestamp,
@@ -69,8 +69,9 @@ impl Reader {
             }
         }
         let mut answer = Vec::new();
+        let mut points_left = MAX_RAW_POINTS;
         for ((labels, unit), ids) in ids_by_key {
-            let values = session.values(&query, kind, &ids).await?;
+            let values = session.values(&query, kind, &ids, &mut points_left).await?;
             if !values.is_empty() {
                 answer.push(MetricSeries { metric: query.metric.clone(), labels, unit, values });
             }
@@ -86,6 +87,7 @@ impl Session {
         query: &MetricQuery,
         kind: MetricKind,
         ids: &[i64],
+        points_left: &mut usize,
     ) -> Result<Vec<MetricPointValue>, QueryError> {
         let aggregation = query.aggregation.unwrap_or(default_aggregation(kind));
         let is_raw = query.query_type == QueryType::Range && query.granularity.is_none();
@@ -94,8 +96,24 @@ impl Session {
         if is_raw || is_quantile {
             let mut samples = Vec::new();
             for &id in ids {
-                self.each_point(id, query.start, query, |sample, arrival| samples.push((sample, arrival)))
-                    .await?;
+                let limit = if is_raw { *points_left - samples.len() } else { usize::MAX };
+                let mut seen = 0;
+                self.each_point(id, query.start, query, |sample, arrival| {
+                    seen += 1;
+                    if seen <= limit {
+                        samples.push((sample, arrival));
+                    }
+                    seen <= limit
+                })
+                .await?;
+                if seen > limit {
+                    return Err(QueryError::Invalid(format!(
+                        "the window has more than {MAX_RAW_POINTS} raw points; choose a shorter one, or a granularity such as `1m`"
+                    )));
+                }
+            }
+            if is_raw {
+                *points_left -= samples.len();
             }
             samples.sort_by_key(|(sample, arrival)| (sample.time, *arrival));
             let samples: Vec<Sample> = samples.into_iter().map(|(sample, _)| sample).collect();
@@ -128,6 +146,7 @@ impl Session {
                 return self
                     .each_point(series, since, query, |sample, arrival| {
                         add(folds, step_of(query, sample.time), Fold::of(sample, arrival));
+                        true
                     })
                     .await;
             }
@@ -174,13 +193,14 @@ impl Session {
             .map_err(query_error)
     }
 
-    /// Passes every point of a series in the window from `since` on to `take`, with its position in order of arrival.
+    /// Passes every point of a series in the window from `since` on to `take`, with its position in order of arrival, until
+    /// `take` returns false.
     async fn each_point(
         &mut self,
         series: i64,
         since: Timestamp,
         query: &MetricQuery,
-        mut take: impl FnMut(Sample, i64),
+        mut take: impl FnMut(Sample, i64) -> bool,
     ) -> Result<(), QueryError> {
         let mut rows = sqlx::query(NumberRow::OF_SERIES)
             .bind(series)
@@ -190,7 +210,9 @@ impl Session {
             .fetch(&mut *self.db);
         while let Some(row) = rows.try_next().await.map_err(query_error)? {
             let NumberRow { time, arrival, value } = read_row(&row).map_err(query_error)?;
-            take(Sample { time: Timestamp::from_nanos(time), value }, arrival);
+            if !take(Sample { time: Timestamp::from_nanos(time), value }, arrival) {
+                break;
+            }
         }
         Ok(())
     }

@@ -45,8 +45,13 @@ pub struct MatcherError {
     pub message: String,
 }
 
-/// The largest size of a compiled pattern. Matching takes linear time, but `a{1000}{1000}` takes much memory.
-const REGEX_BYTES: usize = 1 << 20;
+/// The largest length of a pattern, in bytes.
+pub const MAX_PATTERN_BYTES: usize = 1_024;
+/// The largest number of matchers in a query.
+pub const MAX_MATCHERS: usize = 64;
+/// The largest size of a compiled pattern. Matching takes linear time, but compiling `\w{500}` takes long and its result
+/// takes much memory.
+const REGEX_BYTES: usize = 256 << 10;
 
 impl LabelMatcher {
     /// Returns a matcher. Regular expressions have RE2's syntax and must match the whole label.
@@ -96,15 +101,23 @@ impl PartialEq for LabelMatcher {
 }
 
 fn compile(pattern: &str) -> Result<Regex, MatcherError> {
-    // Compiled alone first: `a)(b` is invalid alone, but valid between the anchors and parentheses.
-    Regex::new(pattern)
-        .and_then(|_| regex::RegexBuilder::new(&format!("^(?s:{pattern})$")).size_limit(REGEX_BYTES).build())
-        .map_err(|error| MatcherError { message: describe(pattern, &error) })
+    if pattern.len() > MAX_PATTERN_BYTES {
+        let message = format!("it has {} bytes, at most {MAX_PATTERN_BYTES} are allowed", pattern.len());
+        return Err(MatcherError { message });
+    }
+    // Parsed alone first: `a)(b` is invalid alone, but valid between the anchors and parentheses.
+    regex_syntax::parse(pattern)
+        .map_err(|error| error.to_string())
+        .and_then(|_| {
+            let anchored = format!("^(?s:{pattern})$");
+            let built = regex::RegexBuilder::new(&anchored).size_limit(REGEX_BYTES).build();
+            built.map_err(|error| error.to_string())
+        })
+        .map_err(|text| MatcherError { message: describe(pattern, &text) })
 }
 
 /// Returns the error on one line with the position. The library's text has a second line with a marker.
-fn describe(pattern: &str, error: &regex::Error) -> String {
-    let text = error.to_string();
+fn describe(pattern: &str, text: &str) -> String {
     let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
     let marker = text.lines().find(|line| line.trim_start().starts_with('^'));
     let excerpt: String = pattern.chars().take(64).collect();
@@ -137,5 +150,10 @@ mod tests {
         assert_eq!(error.to_string(), "invalid regular expression: unclosed group at position 1 of `x(`");
         assert!(LabelMatcher::new("a", MatcherOp::Match, "a)(b").is_err());
         assert!(LabelMatcher::new("a", MatcherOp::Match, "a{1000}{1000}{1000}").is_err());
+        let long = LabelMatcher::new("a", MatcherOp::Match, "a".repeat(1_025)).unwrap_err();
+        assert_eq!(
+            long.to_string(),
+            "invalid regular expression: it has 1025 bytes, at most 1024 are allowed"
+        );
     }
 }

@@ -7,6 +7,9 @@ use crate::{MetricKind, Timestamp};
 
 use super::matcher::LabelMatcher;
 
+/// The largest number of raw points in an answer. A query for more is refused: a granularity makes it smaller.
+pub const MAX_RAW_POINTS: usize = 100_000;
+
 /// A query for the points of a metric.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricQuery {

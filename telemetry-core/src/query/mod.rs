@@ -10,10 +10,10 @@ mod queries;
 mod tree;
 
 pub use filter::{Filter, FilterOp, builtin_value, matches_all};
-pub use matcher::{LabelMatcher, MatcherError, MatcherOp};
+pub use matcher::{LabelMatcher, MAX_MATCHERS, MAX_PATTERN_BYTES, MatcherError, MatcherOp};
 pub use metrics::{
-    Aggregation, Fold, Granularity, GranularityError, MetricPointValue, MetricQuery, MetricSeries, QueryType,
-    Sample, aggregate, default_aggregation,
+    Aggregation, Fold, Granularity, GranularityError, MAX_RAW_POINTS, MetricPointValue, MetricQuery,
+    MetricSeries, QueryType, Sample, aggregate, default_aggregation,
 };
 pub use queries::{LogQuery, Order, OrderColumn, SpanQuery, TraceQuery, TreeQuery};
 pub use tree::{

@@ -5,8 +5,8 @@ use serde_json::Value as Json;
 use super::problem::Problems;
 use super::reader::{Object, Reader};
 use crate::query::{
-    Filter, LabelMatcher, LogQuery, MatcherOp, MetricQuery, Order, OrderColumn, QueryType, SpanQuery,
-    TraceQuery, TreeQuery,
+    Filter, LabelMatcher, LogQuery, MAX_MATCHERS, MatcherOp, MetricQuery, Order, OrderColumn, QueryType,
+    SpanQuery, TraceQuery, TreeQuery,
 };
 use crate::{SpanId, Timestamp};
 
@@ -96,7 +96,13 @@ pub fn read_metric_query(
     let granularity = reader.optional_not_empty(object, "granularity", Reader::parsed);
     let query_type = reader.optional(object, "query_type", Reader::variant);
     let matchers =
-        reader.optional(object, "label_matchers", |reader, value| reader.items(value, read_matcher));
+        reader.optional(object, "label_matchers", |reader, value| match value.as_array().map(Vec::len) {
+            Some(count) if count > MAX_MATCHERS => {
+                let message = format!("List should have at most {MAX_MATCHERS} items, not {count}");
+                reader.fail("too_long", message)
+            }
+            _ => reader.items(value, read_matcher),
+        });
     let aggregation = reader.optional(object, "aggregation", Reader::variant);
     Some(MetricQuery {
         metric: metric.to_owned(),

@@ -30,6 +30,7 @@ impl IngestCounters {
 #[derive(Debug, Default)]
 pub(crate) struct SinkCounters {
     pub(crate) name: &'static str,
+    is_store: bool,
     accepted: AtomicU64,
     delivered: AtomicU64,
     failed: AtomicU64,
@@ -89,8 +90,8 @@ impl Failures {
 }
 
 impl SinkCounters {
-    pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, ..Self::default() }
+    pub(crate) fn new(name: &'static str, is_store: bool) -> Self {
+        Self { name, is_store, ..Self::default() }
     }
 
     pub(crate) fn accept(&self, signals: u64) {
@@ -209,6 +210,7 @@ impl SinkCounters {
         SinkLedger {
             name: self.name.to_owned(),
             state: self.state(),
+            is_store: self.is_store,
             accepted,
             delivered,
             failed,

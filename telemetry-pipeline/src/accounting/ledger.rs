@@ -87,6 +87,8 @@ pub struct SinkLedger {
     /// `running`, `closed` (it gave up or was shut down) or `failed` (it panicked, or did not
     /// end in time).
     pub state: SinkState,
+    /// True if it answers queries, so that receipts wait for it.
+    pub is_store: bool,
     /// Signals for this sink.
     pub accepted: u64,
     /// Signals it delivered.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use telemetry_core::{BuiltSink, Recovered, RunId, Sink, SinkContext, SinkEntry, SinkError, TraceStore};
 
 use super::thread::{PipelineThread, mark_pipeline_thread};
-use crate::accounting::{RejectedChunks, SinkCounters};
+use crate::accounting::{RejectedChunks, SinkCounters, SinkState};
 use crate::catch_panic::CatchPanic;
 use crate::deadline::GiveUpAt;
 use crate::error::StartFailure;
@@ -115,11 +115,11 @@ async fn run(
             return;
         }
     };
-    let counters = Arc::new(SinkCounters::new(name));
+    let is_store = store.is_some();
+    let counters = Arc::new(SinkCounters::new(name, is_store));
     if let Some(spool) = &spool {
         count_spooled(spool, unreadable, &counters);
     }
-    let is_store = store.is_some();
     let (sender, queue) = WorkerQueue::new(Arc::clone(&counters), interest, is_store, &options, spool);
     let _ = report.try_send(Ok(Built { sender, store, recovered }));
     if start.recv().is_err() {
@@ -129,8 +129,14 @@ async fn run(
     }
     let WorkerContext { run, give_up_at, rejected } = context;
     let rejected = is_store.then_some(rejected);
-    let parts = WorkerParts { sink, interest, options, run, counters, give_up_at, rejected };
-    Worker::new(parts, queue).run().await;
+    let parts =
+        WorkerParts { sink, interest, options, run, counters: Arc::clone(&counters), give_up_at, rejected };
+    // The worker catches panics of the sink. This is for all other code on this thread, such as a logger of the host.
+    let worked = CatchPanic::new(Worker::new(parts, queue).run()).await;
+    if let Err(panic) = worked {
+        counters.set_error(format!("the worker panicked: {panic}"));
+        counters.set_state(SinkState::Failed);
+    }
 }
 
 /// Counts the signals that an earlier run left on disk.

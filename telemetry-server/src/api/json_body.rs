@@ -24,6 +24,25 @@ impl JsonBody {
         self,
         read: impl FnOnce(&Value, &mut Problems) -> Option<T> + Send + 'static,
     ) -> Result<T, ApiError> {
+        let size = self.bytes.len();
+        self.read_as(size, read).await
+    }
+
+    /// As [`JsonBody::read`], for conversions that take longer than the body's size suggests, as those that compile
+    /// regular expressions. They never run on the thread that serves the connection.
+    pub(super) async fn read_slowly<T: Send + 'static>(
+        self,
+        read: impl FnOnce(&Value, &mut Problems) -> Option<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let size = self.bytes.len().max(DecodeLimiter::LARGE);
+        self.read_as(size, read).await
+    }
+
+    async fn read_as<T: Send + 'static>(
+        self,
+        decoded_as: usize,
+        read: impl FnOnce(&Value, &mut Problems) -> Option<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let Self { bytes, decode_limiter } = self;
         let size = bytes.len();
         let work = move || {
@@ -35,7 +54,7 @@ impl JsonBody {
             let mut problems = Problems::default();
             Ok(read(&wire::parse(&bytes)?, &mut problems).ok_or(problems)?)
         };
-        decode_limiter.run(Some(size), work).await?
+        decode_limiter.run(Some(decoded_as), work).await?
     }
 }
 

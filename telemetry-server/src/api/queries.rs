@@ -126,7 +126,8 @@ pub(super) async fn query_metrics(
     body: JsonBody,
 ) -> Result<Json<Value>, ApiError> {
     let now = Timestamp::now();
-    let query = body.read(move |body, problems| read_metric_query(&metric, body, now, problems)).await?;
+    let query =
+        body.read_slowly(move |body, problems| read_metric_query(&metric, body, now, problems)).await?;
     let series = state.store()?.query_metrics(query).await?;
     Ok(Json(json!({"data": series.iter().map(metric_series_json).collect::<Vec<_>>()})))
 }

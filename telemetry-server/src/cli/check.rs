@@ -1,11 +1,13 @@
 //! `telemetry check`: shows what a configuration would run.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use telemetry_core::{Key, KeyKind, Options};
 use telemetry_provider::{ConfigReader, ProviderError, registry};
 
+use crate::output;
 use crate::settings::Settings;
 
 /// Reads the configuration and prints what it would run.
@@ -13,30 +15,35 @@ pub(super) fn run(file: &Path) -> Result<(), Box<dyn Error>> {
     let registry = registry().map_err(ProviderError::from)?;
     let config = ConfigReader::new(&registry).server_keys(Settings::KEYS).read_file(file)?;
     let settings = Settings::from_options(config.server())?;
+    let mut text = String::new();
     for warning in config.warnings() {
-        println!("warning: {warning}");
+        writeln!(text, "warning: {warning}")?;
     }
-    println!("{} is valid", file.display());
+    writeln!(text, "{} is valid", file.display())?;
     if !config.is_enabled() {
-        println!("no provider is enabled: nothing would be recorded");
-        return Ok(());
+        writeln!(text, "no provider is enabled: nothing would be recorded")?;
+        return Ok(output::print(&text)?);
     }
     let service_name = if config.service_name().is_empty() { "(none)" } else { config.service_name() };
-    println!("service name: {service_name}");
-    println!("listens on:   http://{}", settings.listen);
+    writeln!(text, "service name: {service_name}")?;
+    writeln!(text, "listens on:   http://{}", settings.listen)?;
     if let Some(address) = settings.otlp_listen {
-        println!("OTLP also on: http://{address}");
+        writeln!(text, "OTLP also on: http://{address}")?;
     }
-    println!("requires:     {}", if settings.tokens.is_empty() { "nothing" } else { "a bearer token" });
+    writeln!(
+        text,
+        "requires:     {}",
+        if settings.tokens.is_empty() { "nothing" } else { "a bearer token" }
+    )?;
     for choice in config.sinks() {
-        println!("sink {}: {}", choice.entry.name, choice.entry.summary);
-        print_options(choice.entry.keys, &choice.options);
+        writeln!(text, "sink {}: {}", choice.entry.name, choice.entry.summary)?;
+        write_options(&mut text, choice.entry.keys, &choice.options)?;
     }
-    Ok(())
+    Ok(output::print(&text)?)
 }
 
-/// Prints the options in effect, without secrets.
-fn print_options(keys: &[Key], options: &Options) {
+/// Writes the options in effect, without secrets.
+fn write_options(text: &mut String, keys: &[Key], options: &Options) -> std::fmt::Result {
     for key in keys {
         let value = match key.kind {
             KeyKind::Secret | KeyKind::Map if options.get(key.name).is_some() => "(set)".to_owned(),
@@ -46,7 +53,8 @@ fn print_options(keys: &[Key], options: &Options) {
             _ => options.text(key.name).ok().flatten().unwrap_or_default(),
         };
         if !value.is_empty() {
-            println!("  {}: {value}", key.name);
+            writeln!(text, "  {}: {value}", key.name)?;
         }
     }
+    Ok(())
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use sink_sqlite::{Examination, Rows};
 
 use crate::cli::database::{DatabaseArguments, runtime};
+use crate::output;
 
 /// The arguments of `telemetry doctor`.
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ const DAMAGED: u8 = 4;
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Box<dyn Error>> {
     let options = arguments.database.options()?;
     let found = runtime()?.block_on(sink_sqlite::examine(&options, arguments.quick))?;
-    print!("{}", report(&found));
+    output::print(&report(&found))?;
     Ok(if found.problems.is_empty() { 0 } else { DAMAGED })
 }
 

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sink_sqlite::{ImportEvent, ImportReport};
 
 use crate::cli::database::{DatabaseArguments, runtime};
+use crate::output;
 
 /// The arguments of `telemetry import`.
 #[derive(Debug, Args)]
@@ -48,19 +49,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Box<dyn Error>> {
         ImportEvent::Total(rows) => bar.set_length(rows),
         ImportEvent::Done(rows) => bar.inc(rows),
         ImportEvent::Skipped { table, row, reason } => {
-            bar.suspend(|| eprintln!("skipped: {table} row {row}: {reason}"));
+            bar.suspend(|| output::print_error(format_args!("skipped: {table} row {row}: {reason}")));
         }
         _ => {}
     };
     let imported = runtime()?.block_on(sink_sqlite::import(options, &arguments.file, &mut watch));
     bar.finish_and_clear();
     let ImportReport { spans, logs, metrics, already_there, skipped } = imported?;
-    println!("imported into {target}: {spans} spans, {logs} logs, {metrics} metric points");
+    let mut text = format!("imported into {target}: {spans} spans, {logs} logs, {metrics} metric points\n");
     if already_there > 0 {
-        println!("{already_there} rows were there already");
+        text += &format!("{already_there} rows were there already\n");
     }
     if skipped > 0 {
-        println!("{skipped} rows were skipped");
+        text += &format!("{skipped} rows were skipped\n");
     }
+    output::print(&text)?;
     Ok(if skipped > 0 { SKIPPED } else { 0 })
 }

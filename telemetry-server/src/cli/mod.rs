@@ -1,5 +1,4 @@
 //! The command line. Each command has its own file.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program talks to its user")]
 
 mod check;
 mod database;
@@ -14,6 +13,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::output;
 
 /// Telemetry for LLM servers: log events and look at the traces afterwards, without extra servers.
 #[derive(Debug, Parser)]
@@ -31,7 +32,7 @@ enum Command {
     /// ~/.llama/runtime/trace_store.db. These environment variables change that: TELEMETRY_SINKS,
     /// OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_ENDPOINT, SQLITE_STORE_DIR.
     ///
-    /// On SIGTERM or Ctrl-C the server answers the requests it has accepted, stores their events, and
+    /// On SIGTERM, Ctrl-C, SIGHUP or SIGQUIT the server answers the requests it has accepted, stores their events, and
     /// exits with code 0.
     #[command(after_help = serve::EXAMPLES)]
     Serve(serve::Arguments),
@@ -67,7 +68,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code.into(),
         Err(error) => {
-            eprintln!("error: {}", with_causes(&*error));
+            output::print_error(format_args!("error: {}", with_causes(&*error)));
             ExitCode::FAILURE
         }
     }

@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use crate::api::router;
 use crate::cli::export_loop;
 use crate::http::{self, Connections};
+use crate::output::{self, LogWriter};
 use crate::settings::Settings;
 
 /// The arguments of `telemetry serve`.
@@ -43,7 +44,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   TELEMETRY_SINKS=sqlite telemetry serve --listen 127.0.0.1:0
   telemetry serve --config run.yaml";
 
-/// Reads the configuration, and serves until SIGTERM or Ctrl-C.
+/// Reads the configuration, and serves until SIGTERM, SIGINT (Ctrl-C), SIGHUP or SIGQUIT.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let registry = registry()?;
     let reader = ConfigReader::new(&registry).server_keys(Settings::KEYS);
@@ -72,7 +73,7 @@ fn start_log(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_new(&settings.log_level)?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(LogWriter)
         .with_ansi(std::io::stderr().is_terminal());
     if settings.log_json {
         log.json().init();
@@ -140,13 +141,12 @@ async fn serve(
     settings: &Settings,
 ) -> Result<Instant, Box<dyn Error>> {
     let (stop, mut stopped) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate())?;
+    // A closed terminal sends SIGHUP, and Ctrl-\ sends SIGQUIT: they must not lose what is queued either.
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
+    let mut signals = kinds.into_iter().map(signal).collect::<Result<Vec<_>, _>>()?;
     let wait_for_signal = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            // If the handler for Ctrl-C fails, only SIGTERM ends the program.
-            Ok(()) = tokio::signal::ctrl_c() => {}
-        }
+        let _ =
+            futures_util::future::select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
         stop.send_replace(true);
     };
     let router = router(provider.telemetry(), settings);
@@ -173,11 +173,10 @@ async fn serve(
 }
 
 /// Prints the addresses, for users and for programs that wait until the server answers.
-#[expect(clippy::print_stderr, reason = "the line is part of the interface, whatever the log's level")]
 fn announce(addresses: &[SocketAddr]) {
     let [main, more @ ..] = addresses else { return };
     for address in more {
-        eprintln!("receiving OTLP on http://{address}");
+        output::print_error(format_args!("receiving OTLP on http://{address}"));
     }
-    eprintln!("listening on http://{main}");
+    output::print_error(format_args!("listening on http://{main}"));
 }

@@ -1,6 +1,7 @@
 //! The page of `GET /metrics`.
 
 use std::fmt;
+use std::iter;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
@@ -11,6 +12,7 @@ use telemetry_pipeline::{Ledger, Telemetry};
 
 use crate::exposition::http_metrics::HttpMetrics;
 use crate::exposition::logged_metrics::{LoggedMetrics, Sample};
+use crate::output::lost_log_lines;
 
 /// The content type of the page.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -67,6 +69,13 @@ impl Collector for AtScrape {
         let help = "Metric points that are stored but not shown here, by reason.";
         counters(&mut encoder, "telemetry_metrics_refused_total", help, refused)?;
         drop(logged);
+        let help = "Lines of the server's log that could not be written.";
+        counters(
+            &mut encoder,
+            "telemetry_log_lines_lost_total",
+            help,
+            iter::once(([("stream", "stderr")], lost_log_lines())),
+        )?;
         ledger(&mut encoder, &self.telemetry.ledger())
     }
 }

@@ -18,6 +18,9 @@ const MIN_SHARE: u32 = MAX_BYTES / 8;
 pub(crate) struct DecodeLimiter(Arc<Semaphore>);
 
 impl DecodeLimiter {
+    /// The least size of a body that is not decoded on the thread that serves its connection.
+    pub(crate) const LARGE: usize = SMALL + 1;
+
     pub(crate) fn new() -> Self {
         Self(Arc::new(Semaphore::new(MAX_BYTES as usize)))
     }

@@ -164,6 +164,8 @@ pub(in crate::api) struct Ledger {
 pub(in crate::api) struct SinkLedger {
     name: String,
     state: String,
+    /// True if it answers queries. An acknowledgement waits for it.
+    is_store: bool,
     accepted: u64,
     delivered: u64,
     failed: u64,
