@@ -45,7 +45,7 @@ impl<W: Write + Send + 'static> ConsoleSink<W> {
     pub fn built(self) -> BuiltSink {
         // Without `END_WAITING`: such an end arrives again with its span.
         let interest = SignalSet::SPAN_STARTED | SignalSet::SPAN_ENDED | SignalSet::LOG | SignalSet::METRIC;
-        BuiltSink::new(self, interest)
+        BuiltSink::new(self, interest).without_span_events()
     }
 
     fn line(&self, signal: &Signal) -> String {

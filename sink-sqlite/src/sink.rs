@@ -72,7 +72,11 @@ pub async fn open(config: Config, service_name: &str) -> Result<BuiltSink, SinkE
     let sink = SqliteSink { writer, reader, checkpointer, tasks, reopened: 0 };
     // No time limit: a cancelled statement would run on and block the next. Slow commits are reported instead.
     let options = SinkOptions { write_timeout: None, queue_bytes: 64 << 20, ..SinkOptions::default() };
-    Ok(BuiltSink::new(sink, SignalSet::ALL).with_store(store).with_recovered(recovered).with_options(options))
+    Ok(BuiltSink::new(sink, SignalSet::ALL)
+        .with_store(store)
+        .with_recovered(recovered)
+        .with_options(options)
+        .without_span_events())
 }
 
 /// A commit that takes longer is reported.

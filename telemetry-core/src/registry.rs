@@ -56,6 +56,8 @@ pub struct BuiltSink {
     pub recovered: Recovered,
     /// How the worker delivers to the sink.
     pub options: SinkOptions,
+    /// False if the sink does not read the list of events of a span that has ended.
+    pub reads_span_events: bool,
 }
 
 impl std::fmt::Debug for BuiltSink {
@@ -176,7 +178,17 @@ impl BuiltSink {
             store: None,
             recovered: Recovered::default(),
             options: SinkOptions::default(),
+            reads_span_events: true,
         }
+    }
+
+    /// Declares that the sink takes logs and metric points as signals of their own, and ignores the list of events of
+    /// a span that has ended. If no sink reads the list, the pipeline need not keep the events of open spans in memory.
+    /// Spans that came by OTLP list their events in any case.
+    #[must_use]
+    pub fn without_span_events(mut self) -> Self {
+        self.reads_span_events = false;
+        self
     }
 
     /// Sets the store that answers queries.

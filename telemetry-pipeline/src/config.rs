@@ -74,12 +74,18 @@ impl PipelineConfig {
         ),
         key("max_open_age", KeyKind::Duration, "24h", "how long a span may be open"),
         key("max_waiting_ends", KeyKind::Integer, "10000", "ends that may wait for their start"),
+        key(
+            "max_waiting_bytes",
+            KeyKind::Size,
+            "32MiB",
+            "memory for ends that wait; beyond it the oldest is delivered as a span with unknown start",
+        ),
         key("max_waiting_age", KeyKind::Duration, "10m", "how long an end may wait for its start"),
         key(
             "max_attributes_per_span",
             KeyKind::Integer,
             "10000",
-            "attributes per span; further ones are cut and counted",
+            "attributes per span and per event; further ones are cut and counted, or answered 400 by `POST /events`",
         ),
         key(
             "max_events_per_span",
@@ -140,6 +146,7 @@ impl PipelineConfig {
         set(&mut self.assembler.max_open_bytes, size("max_open_bytes")?);
         set(&mut self.assembler.max_open_age, options.duration("max_open_age")?);
         set(&mut self.assembler.max_waiting_ends, count("max_waiting_ends")?);
+        set(&mut self.assembler.max_waiting_bytes, size("max_waiting_bytes")?);
         set(&mut self.assembler.max_waiting_age, options.duration("max_waiting_age")?);
         set(&mut self.assembler.max_attributes_per_span, count("max_attributes_per_span")?);
         set(&mut self.assembler.max_events_per_span, count("max_events_per_span")?);

@@ -4,9 +4,16 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+
+/// Returns the time that lies `within` ahead. A time that is too far for the clock becomes one in a hundred years.
+pub(crate) fn after(within: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+    let now = Instant::now();
+    now.checked_add(within).unwrap_or_else(|| now + CENTURY)
+}
 
 /// Waits for `future`, at most until `deadline`. Returns `None` if the deadline passes first.
 ///

@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) stores: Vec<StoreQueue>,
     pub(crate) store: Option<StoreHandle>,
     pub(crate) service_name: Text,
+    pub(crate) max_attributes: usize,
 }
 
 pub(crate) struct StoreHandle(pub(crate) Arc<dyn TraceStore>);
@@ -88,6 +89,11 @@ impl Telemetry {
     /// Returns the name of the service that this process is. It may be empty.
     pub fn service_name(&self) -> &str {
         self.0.as_ref().map_or("", |shared| &shared.service_name)
+    }
+
+    /// Returns the largest number of attributes of an event. Further ones are cut and counted.
+    pub fn max_attributes(&self) -> usize {
+        self.0.as_ref().map_or(usize::MAX, |shared| shared.max_attributes)
     }
 
     /// Logs an event. Never blocks: an event that does not fit is refused and counted. A log or a metric
@@ -194,9 +200,14 @@ impl Telemetry {
     /// Waits, at most `within`, until each sink has made everything logged before as durable as it can.
     pub async fn flush(&self, within: Duration) -> FlushReport {
         let Some(shared) = &self.0 else { return FlushReport::default() };
+        if shared.queue.is_closed() {
+            let closed =
+                |sink: &Arc<SinkCounters>| (sink.name.to_owned(), Err("the pipeline is closed".to_owned()));
+            return FlushReport { sinks: shared.sinks.iter().map(closed).collect() };
+        }
         let (replies, answers): (Vec<_>, Vec<_>) = shared.sinks.iter().map(|_| oneshot::channel()).unzip();
         let is_requested = shared.queue.request(Request::Flush { replies }).is_ok();
-        let deadline = std::time::Instant::now() + within;
+        let deadline = deadline::after(within);
         let mut report = FlushReport::default();
         for (sink, answer) in shared.sinks.iter().zip(answers) {
             let outcome = if is_requested {

@@ -175,6 +175,33 @@ fn nothing_is_accepted_after_a_shutdown() {
 }
 
 #[test]
+fn a_flush_after_a_shutdown_says_closed_at_once() {
+    let (pipeline, _script) = start(&[]);
+    let telemetry = pipeline.telemetry();
+    pipeline.shutdown(DEADLINE);
+    let report = block_on(telemetry.flush(Duration::MAX));
+    assert_eq!(report.sinks, [("scripted".to_owned(), Err("the pipeline is closed".to_owned()))]);
+}
+
+#[test]
+fn the_longest_wait_is_no_panic() {
+    let (pipeline, _script) = start(&[]);
+    let telemetry = pipeline.telemetry();
+    assert!(telemetry.submit(submission("m")).unwrap().wait(Duration::MAX).is_ok());
+    assert!(block_on(telemetry.flush(Duration::MAX)).is_complete());
+    assert!(pipeline.shutdown(Duration::MAX).abandoned.is_empty());
+}
+
+#[test]
+fn a_pipeline_can_be_shared_between_threads() {
+    static PIPELINE: std::sync::OnceLock<Pipeline> = std::sync::OnceLock::new();
+    let pipeline = PIPELINE.get_or_init(|| start(&[]).0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert!(pipeline.telemetry().is_enabled()));
+    });
+}
+
+#[test]
 fn all_sinks_that_fail_to_start_are_named() {
     let failing = |entry| {
         let options = Options::default();

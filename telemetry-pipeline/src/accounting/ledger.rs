@@ -40,12 +40,14 @@ pub struct AssemblerCounts {
     /// starts and logs of a trace that is not sampled for the end.
     #[serde(rename = "held")]
     pub waiting: u64,
-    /// Submissions that became nothing: the sum of the five counters below.
+    /// Submissions that became nothing: the sum of the six counters below.
     pub refused: u64,
     /// Second ends, refused.
     pub duplicate_end: u64,
     /// Starts for a finished span, refused.
     pub start_after_end: u64,
+    /// Starts of a span that had started too often, refused.
+    pub excess_start: u64,
     /// Finished spans (received by OTLP) that had arrived before, refused.
     pub duplicate_span: u64,
     /// Submissions that completed a span which was sampled out, and logs that such a span had no room for,

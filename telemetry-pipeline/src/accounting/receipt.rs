@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::deadline;
+
 use telemetry_core::Chunk;
 use tokio::sync::oneshot;
 
@@ -31,7 +33,7 @@ impl Receipt {
     /// [`NotStored`] when a store failed or the time is over. After a timeout the submissions may still be
     /// stored later.
     pub fn wait(mut self, within: Duration) -> Result<(), NotStored> {
-        let deadline = Instant::now() + within;
+        let deadline = deadline::after(within);
         let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut context = Context::from_waker(&waker);
         loop {

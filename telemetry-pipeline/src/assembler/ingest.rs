@@ -47,7 +47,7 @@ impl Assembler {
 
     fn log(&mut self, log: UnstructuredLog, ttl: Ttl, now: Timestamp, out: &mut Vec<Signal>) {
         let UnstructuredLog { context, timestamp, mut message, severity, mut attributes } = log;
-        self.cut_values(&mut attributes);
+        self.cut_event(&mut attributes);
         self.counts.truncated_values += limits::truncate(&mut message, self.config.max_value_bytes);
         let context = self.aliases.resolve(context);
         let body = LogBody::Message { severity, message };
@@ -68,11 +68,12 @@ impl Assembler {
             }
         }
         self.emit(Signal::Log(record), out);
+        self.evict_beyond_limits(out);
     }
 
     fn metric(&mut self, metric: Metric, ttl: Ttl, now: Timestamp, out: &mut Vec<Signal>) {
         let Metric { context, timestamp, metric, value, unit, kind, mut attributes } = metric;
-        self.cut_values(&mut attributes);
+        self.cut_event(&mut attributes);
         let context = self.aliases.resolve(context);
         let point = MetricPoint {
             context,
@@ -92,12 +93,16 @@ impl Assembler {
             self.list(key, now, ttl, || SpanEvent::Metric(Arc::clone(&point)));
         }
         self.emit(Signal::Metric(point), out);
+        self.evict_beyond_limits(out);
     }
 
     /// Lists an event on its span, if that is open.
     fn list(&mut self, key: SpanKey, now: Timestamp, ttl: Ttl, event: impl FnOnce() -> SpanEvent) -> Listing {
         let Some(open) = self.open.get_mut(key) else { return Listing::UnknownSpan };
         prolong(&mut open.span, now, ttl);
+        if open.sampled && !self.lists_events {
+            return Listing::Deliver;
+        }
         if open.span.events.len() < self.config.max_events_per_span {
             open.list(event(), &mut self.open_bytes);
             if open.sampled { Listing::Deliver } else { Listing::Wait }
@@ -115,6 +120,7 @@ impl Assembler {
         let key = self.aliases.resolve_key(submitted);
         match payload {
             Payload::SpanStart { name, parent_span_id, kind } => {
+                let cut = self.cut_event(&mut attributes);
                 let moved = (key != submitted).then_some(trace_id);
                 let mut span = Span {
                     parent_span_id,
@@ -128,6 +134,7 @@ impl Assembler {
                 if continue_remote_trace(&mut span, trace_id).is_err() {
                     self.counts.invalid_traceparent += 1;
                 }
+                add_dropped(&mut span.dropped_attributes_count, cut);
                 self.start(span, submitted, out);
             }
             Payload::SpanUpdate { failed } => self.update(key, failed, attributes, out),
@@ -160,7 +167,7 @@ impl Assembler {
             self.counts.refused += 1;
             return;
         }
-        let waiting = self.waiting.remove(key).or_else(|| self.waiting.remove(submitted));
+        let waiting = self.remove_waiting(key).or_else(|| self.remove_waiting(submitted));
         let sampled = self.config.sampling.keeps(key.trace_id);
         if sampled && self.interest.contains(SignalSet::SPAN_STARTED) {
             out.push(Signal::SpanStarted(Arc::new(span.clone())));
@@ -178,6 +185,12 @@ impl Assembler {
     fn start_again(&mut self, span: Span, out: &mut Vec<Signal>) {
         let Some(open) = self.open.get_mut(span.key()) else { return };
         self.counts.duplicate_start += 1;
+        open.starts += 1;
+        if open.starts > self.config.max_starts_per_span {
+            self.counts.excess_start += 1;
+            self.counts.refused += 1;
+            return;
+        }
         let mut attributes = span.attributes;
         open.change_attributes(&mut self.open_bytes, |first| {
             attributes.merge(std::mem::take(&mut first.attributes));
@@ -213,7 +226,7 @@ impl Assembler {
         let key = end.key;
         if self.open.contains(key) {
             self.finish(key, end, out);
-        } else if self.finished.contains(key) || self.waiting.contains(key) {
+        } else if self.finished.contains(key) || self.waits(key) {
             self.counts.duplicate_end += 1;
             self.counts.refused += 1;
         } else if self.is_sampled_out(&end) && !self.evicted.contains(key) {
@@ -298,7 +311,7 @@ impl Assembler {
         if is_whole {
             // An event may have started the same span here.
             self.remove_open(key);
-            self.waiting.remove(key);
+            self.remove_waiting(key);
             self.remember_finished(key, span.arrived);
         }
         self.emit(Signal::SpanEnded(Arc::new(span)), out);

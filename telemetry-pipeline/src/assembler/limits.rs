@@ -17,10 +17,14 @@ pub struct AssemblerConfig {
     pub max_open_age: Duration,
     /// Ends that may wait for their start. Beyond it the oldest is delivered as a span with unknown start.
     pub max_waiting_ends: usize,
+    /// Bytes of memory for ends that wait. Beyond it the oldest is delivered as a span with unknown start.
+    pub max_waiting_bytes: usize,
     /// How long an end may wait.
     pub max_waiting_age: Duration,
-    /// Attributes per span.
+    /// Attributes per span, and per event.
     pub max_attributes_per_span: usize,
+    /// Starts per span. Further ones are refused: each delivers the span again with the attributes of all.
+    pub max_starts_per_span: u32,
     /// Events listed per span. Further ones are still delivered as signals of their own.
     pub max_events_per_span: usize,
     /// Bytes per text value.
@@ -38,8 +42,10 @@ impl Default for AssemblerConfig {
             max_open_bytes: 64 << 20,
             max_open_age: Duration::from_secs(24 * 3_600),
             max_waiting_ends: 10_000,
+            max_waiting_bytes: 32 << 20,
             max_waiting_age: Duration::from_secs(600),
             max_attributes_per_span: 10_000,
+            max_starts_per_span: 16,
             max_events_per_span: 10_000,
             max_value_bytes: 8 << 20,
             remembered_spans: 32_768,

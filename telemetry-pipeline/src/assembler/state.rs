@@ -33,7 +33,11 @@ pub struct Assembler {
     pub(super) open: ArrivalMap<OpenSpan>,
     /// The sum of the open spans' bytes.
     pub(super) open_bytes: usize,
-    pub(super) waiting: ArrivalMap<WaitingEnd>,
+    waiting: ArrivalMap<WaitingEnd>,
+    /// The sum of the waiting ends' bytes.
+    waiting_bytes: usize,
+    /// True if a sink reads the events that a span lists.
+    pub(super) lists_events: bool,
     /// Finished spans, so that a second end is not mistaken for an early one.
     pub(super) finished: ArrivalMap<()>,
     /// Spans delivered unfinished. If their end arrives, the stores join it.
@@ -48,6 +52,8 @@ pub(super) struct OpenSpan {
     pub(super) span: Span,
     /// Memory of the span and the events it lists.
     bytes: usize,
+    /// How often it has started.
+    pub(super) starts: u32,
     /// True if an update marked the span as failed.
     pub(super) failed: bool,
     /// True if its trace is sampled. Otherwise it is delivered only if it fails, and its logs wait for its
@@ -83,17 +89,24 @@ impl Assembler {
             open: ArrivalMap::default(),
             open_bytes: 0,
             waiting: ArrivalMap::default(),
+            waiting_bytes: 0,
+            lists_events: true,
             finished: ArrivalMap::default(),
             evicted: ArrivalMap::default(),
             aliases: Aliases::default(),
             counts: AssemblerCounts::default(),
         };
         for span in recovered.open_spans {
-            // A store has it, so it was sampled.
-            assembler.insert_open(span, true);
+            // Several stores may have the same span.
+            if !assembler.open.contains(span.key()) {
+                // A store has it, so it was sampled.
+                assembler.insert_open(span, true);
+            }
         }
         for end in recovered.waiting_ends {
-            assembler.waiting.insert(end.key, end.clone(), end.arrived);
+            if !assembler.waiting.contains(end.key) {
+                assembler.insert_waiting(end);
+            }
         }
         assembler
     }
@@ -102,6 +115,14 @@ impl Assembler {
     #[must_use]
     pub fn with_interest(mut self, interest: SignalSet) -> Self {
         self.interest = interest;
+        self
+    }
+
+    /// Lists logs and metric points on the open span they belong to, or not. Without the list, only their signals are
+    /// delivered.
+    #[must_use]
+    pub fn with_listed_events(mut self, lists_events: bool) -> Self {
+        self.lists_events = lists_events;
         self
     }
 
@@ -148,7 +169,7 @@ impl Assembler {
         self.open_bytes += bytes;
         self.evicted.remove(span.key());
         let (key, arrived) = (span.key(), span.arrived);
-        self.open.insert(key, OpenSpan { span, bytes, failed: false, sampled }, arrived);
+        self.open.insert(key, OpenSpan { span, bytes, starts: 1, failed: false, sampled }, arrived);
     }
 
     pub(super) fn remove_open(&mut self, key: SpanKey) -> Option<OpenSpan> {
@@ -180,15 +201,34 @@ impl Assembler {
     }
 
     pub(super) fn wait_for_start(&mut self, end: WaitingEnd, out: &mut Vec<Signal>) {
-        let (key, arrived) = (end.key, end.arrived);
-        self.waiting.insert(key, end, arrived);
-        while self.waiting.len() > self.config.max_waiting_ends {
+        self.insert_waiting(end);
+        while self.waiting.len() > self.config.max_waiting_ends
+            || self.waiting_bytes > self.config.max_waiting_bytes
+        {
             self.evict_oldest_waiting(out);
         }
     }
 
+    fn insert_waiting(&mut self, end: WaitingEnd) {
+        self.waiting_bytes += end.retained_bytes();
+        let (key, arrived) = (end.key, end.arrived);
+        self.waiting.insert(key, end, arrived);
+    }
+
+    pub(super) fn waits(&self, key: SpanKey) -> bool {
+        self.waiting.contains(key)
+    }
+
+    /// Removes an end that waits, and its bytes from the sum.
+    pub(super) fn remove_waiting(&mut self, key: SpanKey) -> Option<WaitingEnd> {
+        let end = self.waiting.remove(key)?;
+        self.waiting_bytes -= end.retained_bytes();
+        Some(end)
+    }
+
     fn evict_oldest_waiting(&mut self, out: &mut Vec<Signal>) {
         let Some((key, end)) = self.waiting.pop_oldest() else { return };
+        self.waiting_bytes -= end.retained_bytes();
         if self.is_sampled_out(&end) {
             self.counts.sampled_out_spans += 1;
             return;
@@ -218,7 +258,7 @@ impl Assembler {
                 Signal::SpanEnded(span) => drop(self.finished.remove(span.key())),
                 Signal::EndWaiting(end) => {
                     self.finished.remove(end.key);
-                    self.waiting.remove(end.key);
+                    self.remove_waiting(end.key);
                 }
                 // Other signals are never refused as repetitions.
                 _ => {}
@@ -247,6 +287,15 @@ impl Assembler {
     /// Cuts attributes beyond the limit, and counts them.
     pub(super) fn cut_attributes(&mut self, span: &mut Span) {
         self.counts.dropped_attributes += cut_attributes(span, self.config.max_attributes_per_span);
+    }
+
+    /// Cuts attributes of an event, and values, beyond the limits, and counts them. Returns the number of attributes that
+    /// were cut.
+    pub(super) fn cut_event(&mut self, attributes: &mut Attributes) -> usize {
+        let cut = attributes.truncate(self.config.max_attributes_per_span);
+        self.counts.dropped_attributes += cut as u64;
+        self.cut_values(attributes);
+        cut
     }
 
     /// Cuts values beyond the limit, and counts them.

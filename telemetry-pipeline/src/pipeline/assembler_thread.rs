@@ -75,10 +75,11 @@ impl State {
             // This is read first, so that all records pushed before the close are taken.
             let closed = self.thread.queue.is_closed();
             let taken = self.drain(&mut reader);
+            // Also while there is no pause: otherwise nothing would get too old under load.
+            self.check_ages();
             if taken >= BUSY_RECORDS {
                 continue;
             }
-            self.check_ages();
             if taken > 0 {
                 // A pause lets callers push undisturbed, and makes larger chunks. A request ends it.
                 empty_ticks = 0;

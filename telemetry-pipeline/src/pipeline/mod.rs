@@ -20,7 +20,7 @@ use self::thread::PipelineThread;
 use crate::accounting::{AssemblerCounts, Ledger, RejectedChunks};
 use crate::assembler::Assembler;
 use crate::config::PipelineConfig;
-use crate::deadline::GiveUpAt;
+use crate::deadline::{self, GiveUpAt};
 use crate::error::{StartError, StartFailure};
 use crate::queue::Queue;
 use crate::telemetry::{Shared, StoreHandle, Telemetry};
@@ -98,12 +98,14 @@ impl Pipeline {
         let mut workers = Vec::new();
         let mut store = None;
         let mut recovered = Recovered::default();
+        let mut lists_events = false;
         for (thread, built) in ready {
             if let Some(built) = built.store {
                 store.get_or_insert(StoreHandle(built));
             }
             recovered.open_spans.extend(built.recovered.open_spans);
             recovered.waiting_ends.extend(built.recovered.waiting_ends);
+            lists_events |= built.reads_span_events;
             workers.push(thread.start());
             senders.push(built.sender);
         }
@@ -117,8 +119,11 @@ impl Pipeline {
             stores: senders.iter().filter_map(WorkerSender::store_queue).collect(),
             store,
             service_name: config.service_name,
+            max_attributes: config.assembler.max_attributes_per_span,
         });
-        let assembler = Assembler::new(config.assembler, recovered).with_interest(interest);
+        let assembler = Assembler::new(config.assembler, recovered)
+            .with_interest(interest)
+            .with_listed_events(lists_events);
         let redaction = config.redaction;
         let thread = AssemblerThread { queue, assembler, counts, workers: senders, redaction, rejected };
         // This also lets the queue know the thread, before any handle is returned.
@@ -141,11 +146,11 @@ impl Pipeline {
 
     fn shut_down(&mut self, within: Duration) -> ShutdownReport {
         self.is_shut_down = true;
-        let deadline = Instant::now() + within;
+        let deadline = deadline::after(within);
         self.shared.queue.close();
         // Workers stop retrying a little earlier, so that there is time to close the sinks.
         let spare = (within / 5).min(Duration::from_secs(2));
-        let give_up_at = tokio::time::Instant::from_std(Instant::now() + within.saturating_sub(spare));
+        let give_up_at = tokio::time::Instant::from_std(deadline::after(within.saturating_sub(spare)));
         self.give_up_at.send_replace(Some(give_up_at));
         self.assembler.wait(deadline);
         let late = self.workers.iter().filter(|worker| !worker.wait(deadline));

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use telemetry_core::{BuiltSink, Recovered, RunId, Sink, SinkContext, SinkEntry, SinkError, TraceStore};
+use telemetry_core::{
+    BuiltSink, Recovered, RunId, SignalSet, Sink, SinkContext, SinkEntry, SinkError, TraceStore,
+};
 
 use super::thread::{PipelineThread, mark_pipeline_thread};
 use crate::accounting::{RejectedChunks, SinkCounters, SinkState};
@@ -36,6 +38,7 @@ pub(super) struct Built {
     pub(super) sender: WorkerSender,
     pub(super) store: Option<Arc<dyn TraceStore>>,
     pub(super) recovered: Recovered,
+    pub(super) reads_span_events: bool,
 }
 
 /// A sink's thread while its sink is being built.
@@ -105,7 +108,8 @@ async fn run(
             return;
         }
     };
-    let BuiltSink { sink, interest, store, recovered, options, .. } = built;
+    let BuiltSink { sink, interest, store, recovered, options, reads_span_events, .. } = built;
+    let reads_span_events = reads_span_events && interest.contains(SignalSet::SPAN_ENDED);
     let (spool, unreadable) = match options.spool.as_ref().map(Spool::open).transpose() {
         Ok(opened) => opened.map_or((None, 0), |(spool, unreadable)| (Some(spool), unreadable)),
         Err(error) => {
@@ -121,7 +125,7 @@ async fn run(
         count_spooled(spool, unreadable, &counters);
     }
     let (sender, queue) = WorkerQueue::new(Arc::clone(&counters), interest, is_store, &options, spool);
-    let _ = report.try_send(Ok(Built { sender, store, recovered }));
+    let _ = report.try_send(Ok(Built { sender, store, recovered, reads_span_events }));
     if start.recv().is_err() {
         // Another sink failed to start.
         shut_down_unused(name, sink).await;

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Instant;
 
 thread_local! {
@@ -24,7 +24,8 @@ pub(super) fn mark_pipeline_thread() {
 #[derive(Debug)]
 pub(super) struct PipelineThread {
     pub(super) name: &'static str,
-    ended: mpsc::Receiver<()>,
+    /// In a mutex, so that a pipeline can be shared between threads, for example in a `static`.
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl PipelineThread {
@@ -41,13 +42,14 @@ impl PipelineThread {
             // The pipeline may have stopped waiting.
             let _ = report_end.try_send(());
         })?;
-        Ok((Self { name, ended }, handle.thread().clone()))
+        Ok((Self { name, ended: Mutex::new(ended) }, handle.thread().clone()))
     }
 
     /// Blocks until the thread ends, or until `deadline`. Returns true if it has ended.
     pub(super) fn wait(&self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         // Disconnected means that it has panicked.
-        !matches!(self.ended.recv_timeout(left), Err(mpsc::RecvTimeoutError::Timeout))
+        !matches!(ended.recv_timeout(left), Err(mpsc::RecvTimeoutError::Timeout))
     }
 }

@@ -1,6 +1,7 @@
 //! The rules by which events become signals: one by one, and with random input.
 
 mod bad_input;
+mod kept_bytes;
 mod sampled;
 
 use std::collections::BTreeMap;
@@ -394,7 +395,7 @@ proptest! {
         prop_assert_eq!((assembler.open_spans(), assembler.waiting_ends()), (0, 0));
         let counts = assembler.counts();
         prop_assert_eq!(counts.submissions, counts.signalled + counts.waiting + counts.refused);
-        prop_assert_eq!(counts.refused, counts.duplicate_end + counts.start_after_end + counts.duplicate_span + counts.sampled_out + counts.late_update);
+        prop_assert_eq!(counts.refused, counts.duplicate_end + counts.start_after_end + counts.excess_start + counts.duplicate_span + counts.sampled_out + counts.late_update);
     }
 
     #[test]
