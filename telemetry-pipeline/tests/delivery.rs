@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use telemetry_core::{
     Attributes, Event, EventContext, Options, RunId, Severity, Signal, SinkContext, SinkEntry, SinkError,
-    SinkOptions, SpanEvent, SpanStatus, Submission, Ttl, attrs,
+    SinkOptions, SpanEvent, SpanState, SpanStatus, Submission, Ttl, attrs,
 };
 use telemetry_pipeline::{
     FutureExt as _, Pipeline, PipelineConfig, SinkSpec, SinkState, SubmitError, Telemetry, current_span,
@@ -160,6 +160,44 @@ fn overflow_is_refused_and_counted() {
     assert!(submitted.is_ok(), "the byte budget of the queue is for logged events only");
     let ledger = telemetry.ledger();
     assert!(ledger.ingest.refused_full >= 1, "{ledger:?}");
+}
+
+/// Runs `threads` threads that each make `spans` spans with `logs` logs, with few slots, and checks that every span whose
+/// start was accepted has its end.
+fn overload_leaves_no_open_span(slots: usize, threads: usize, spans: usize, logs: usize) {
+    let (spec, script) = scripted(&[]);
+    let config = PipelineConfig { queue_slots: slots, ..PipelineConfig::default() };
+    let pipeline = Pipeline::start(vec![spec], config).unwrap();
+    let telemetry = pipeline.telemetry();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..spans {
+                    let mut span = telemetry.span("s", Attributes::default());
+                    span.set_attribute("key", 1);
+                    for _ in 0..logs {
+                        span.log(Severity::Info, "line");
+                    }
+                }
+            });
+        }
+    });
+    let refused = telemetry.ledger().ingest.refused_full;
+    pipeline.shutdown(DEADLINE);
+    let seen = script.seen().signals();
+    let count = |kind: fn(&Signal) -> bool| seen.iter().filter(|signal| kind(signal)).count();
+    let started = count(|signal| matches!(signal, Signal::SpanStarted(_)));
+    let ended = count(
+        |signal| matches!(signal, Signal::SpanEnded(span) if span.state == SpanState::Ended && span.attributes.len() == 1),
+    );
+    assert!(started > 0 && refused > 0, "{started} started, {refused} refused: no overload");
+    assert_eq!(started, ended, "{refused} events were refused");
+}
+
+#[test]
+fn every_span_that_starts_under_overload_ends() {
+    overload_leaves_no_open_span(1_024, 1, 50, 3_000);
+    overload_leaves_no_open_span(64, 4, 2_000, 4);
 }
 
 #[test]

@@ -29,6 +29,8 @@ impl QueueReader {
     pub(crate) fn drain(&mut self, mut take: impl FnMut(Record)) -> (usize, Vec<Request>) {
         let waiting = self.queue.requests.len();
         let requests: Vec<Request> = (0..waiting).map_while(|_| self.queue.requests.pop()).collect();
+        // Before the rings are read: what was logged before these ends is in the rings then.
+        let ends = self.queue.spare_ends.take();
         // Records with a later tick wait for the next call: the record before them may be in a ring that was
         // read already. All records before an earlier tick are in their rings by now.
         let now = Instant::now();
@@ -60,12 +62,21 @@ impl QueueReader {
             }
             heads.extend(next.map(|tick| Reverse((tick, place))));
         }
+        taken += ends.len();
+        for end in ends {
+            let bytes = end.charged_bytes();
+            if bytes > 0 {
+                self.queue.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            take(end);
+        }
         let left = self.rings.iter().filter(|ring| !ring.is_empty()).count();
         (taken + left, requests)
     }
 
     fn is_empty(&self) -> bool {
         self.queue.requests.is_empty()
+            && self.queue.spare_ends.is_empty()
             && self.queue.rings.is_opened_empty()
             && self.rings.iter().all(Consumer::is_empty)
     }

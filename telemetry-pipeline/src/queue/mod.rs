@@ -12,6 +12,7 @@ mod drain;
 mod push;
 mod record;
 mod ring;
+mod spare_ends;
 #[cfg(test)]
 mod tests;
 

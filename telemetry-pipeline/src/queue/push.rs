@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::record::{FREE_BYTES, Record};
 use super::ring::RingSet;
+use super::spare_ends::SpareEnds;
 use crate::accounting::{Ack, IngestCounters};
 use crate::assembler::Sampling;
 use crate::config::PipelineConfig;
@@ -40,6 +41,7 @@ pub(crate) struct Queue {
     pub(crate) interest: SignalSet,
     pub(crate) sampling: Sampling,
     pub(crate) ingest: IngestCounters,
+    pub(super) spare_ends: SpareEnds,
     closed: AtomicBool,
     /// True while the assembler thread sleeps until it is woken. Only then a push wakes it.
     pub(super) parked: AtomicBool,
@@ -58,6 +60,7 @@ impl Queue {
             interest,
             sampling: config.assembler.sampling,
             ingest: IngestCounters::default(),
+            spare_ends: SpareEnds::default(),
             closed: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             assembler_thread: OnceLock::new(),
@@ -76,11 +79,40 @@ impl Queue {
         if self.closed.load(Ordering::Relaxed) || bytes > self.small_bytes {
             return self.offer_large(Box::new(record()));
         }
-        let accepted = self.push(record);
+        let accepted = self.push(record, drop);
         if !accepted {
             self.ingest.refused_full.fetch_add(1, Ordering::Relaxed);
         }
         accepted
+    }
+
+    /// Offers the end of a span whose start was accepted. It is refused only once the queue is closed: where there is no
+    /// room, it takes another way to the assembler, without its attributes if there is no memory for them either.
+    #[expect(clippy::inline_always, reason = "a part of the end of every span")]
+    #[inline(always)]
+    pub(crate) fn offer_end(&self, bytes: usize, end: impl FnOnce() -> Record) {
+        if self.closed.load(Ordering::Relaxed) || bytes > self.small_bytes {
+            self.offer_large_end(end());
+        } else {
+            self.push(end, |end| self.spare_ends.push(end));
+        }
+    }
+
+    #[cold]
+    fn offer_large_end(&self, mut end: Record) {
+        if self.is_closed() {
+            self.ingest.refused_closed.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let cut = end.truncate(self.max_value_bytes);
+        let bytes = end.charged_bytes();
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > self.max_bytes {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.ingest.truncated_values.fetch_add(cut + end.drop_attributes(), Ordering::Relaxed);
+        } else {
+            self.ingest.truncated_values.fetch_add(cut, Ordering::Relaxed);
+        }
+        self.push(move || end, |end| self.spare_ends.push(end));
     }
 
     /// Cuts a large record, charges it to the byte budget and pushes it. Refuses any record after the close.
@@ -95,7 +127,7 @@ impl Queue {
         }
         let bytes = record.charged_bytes();
         let fits = bytes == 0 || self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.max_bytes;
-        let accepted = fits && self.push(move || *record);
+        let accepted = fits && self.push(move || *record, drop);
         if !accepted {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             self.ingest.refused_full.fetch_add(1, Ordering::Relaxed);
@@ -105,8 +137,8 @@ impl Queue {
 
     #[expect(clippy::inline_always, reason = "a part of `offer`")]
     #[inline(always)]
-    fn push(&self, record: impl FnOnce() -> Record) -> bool {
-        let pushed = self.rings.push(record);
+    fn push(&self, record: impl FnOnce() -> Record, full: impl FnOnce(Record)) -> bool {
+        let pushed = self.rings.push(record, full);
         if pushed && self.parked.load(Ordering::Acquire) {
             // One push wakes the thread. Until it runs, about a hundred others may follow: they need not.
             self.parked.store(false, Ordering::Release);

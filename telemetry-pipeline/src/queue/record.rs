@@ -134,6 +134,14 @@ impl Record {
         }
     }
 
+    /// Removes the attributes of an end. Returns how many there were.
+    pub(super) fn drop_attributes(&mut self) -> u64 {
+        match self {
+            Self::End { attributes, .. } => std::mem::take(attributes).len() as u64,
+            Self::Start { .. } | Self::Log { .. } | Self::Boxed { .. } => 0,
+        }
+    }
+
     /// Returns the bytes to charge to the byte budget. Small records are free.
     pub(super) fn charged_bytes(&self) -> usize {
         Some(self.retained_bytes()).filter(|bytes| *bytes > FREE_BYTES).unwrap_or(0)

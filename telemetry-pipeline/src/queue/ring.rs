@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use super::record::Record;
 
@@ -60,17 +60,23 @@ impl RingSet {
         }
     }
 
-    /// Puts a record into this thread's ring. Returns false if there is no room.
+    /// Puts a record into this thread's ring. Returns false if there is no room: then `full` gets the record.
     #[expect(clippy::inline_always, reason = "a part of `Queue::offer`")]
     #[inline(always)]
-    pub(super) fn push(&self, record: impl FnOnce() -> Record) -> bool {
+    pub(super) fn push(&self, record: impl FnOnce() -> Record, full: impl FnOnce(Record)) -> bool {
         // A thread that is ending has already dropped its rings.
-        let Ok(rings) = RINGS.try_with(Cell::take) else { return self.push_last(record()) };
+        let Ok(rings) = RINGS.try_with(Cell::take) else { return self.push_last(record(), full) };
         let mut rings = match rings {
             Some(rings) if rings.current.set == self.number => rings,
             other => Box::new(self.switch(other)),
         };
-        let pushed = rings.current.records.push(record()).is_ok();
+        let pushed = match rings.current.records.push(record()) {
+            Ok(()) => true,
+            Err(PushError::Full(record)) => {
+                full(record);
+                false
+            }
+        };
         let _ = RINGS.try_with(|place| place.set(Some(rings)));
         pushed
     }
@@ -102,10 +108,15 @@ impl RingSet {
 
     /// Puts a record into a ring of its own, so that it keeps its place among the records of other threads.
     #[cold]
-    fn push_last(&self, record: Record) -> bool {
+    fn push_last(&self, record: Record, full: impl FnOnce(Record)) -> bool {
         let (mut records, end) = RingBuffer::new(1);
         let mut opened = self.opened();
-        if opened.len() >= LAST_RECORDS || records.push(record).is_err() {
+        if opened.len() >= LAST_RECORDS {
+            full(record);
+            return false;
+        }
+        if let Err(PushError::Full(record)) = records.push(record) {
+            full(record);
             return false;
         }
         self.taken_slots.fetch_add(1, Ordering::Relaxed);

@@ -201,7 +201,7 @@ impl Drop for SpanGuard {
         let (SpanKey { trace_id, span_id }, moment) = (self.key(), self.epoch.moment());
         let status = if panicked { SpanStatus::Error } else { self.status };
         let bytes = attributes_bytes(&attributes);
-        queue.offer(bytes, move || Record::End {
+        queue.offer_end(bytes, move || Record::End {
             trace_id,
             span_id,
             moment,
