@@ -51,9 +51,22 @@ pub static ENTRY: SinkEntry = SinkEntry {
 
 telemetry_core::register_sink!(ENTRY);
 
+/// Checks the options, as building the sink does. Opens nothing.
+///
+/// # Errors
+///
+/// Returns the [`SinkError`] that building would return for the first invalid option.
+pub fn check(context: &SinkContext) -> Result<(), SinkError> {
+    config(context).map(drop)
+}
+
+fn config(context: &SinkContext) -> Result<Config, SinkError> {
+    Config::from_options(&context.options)
+        .map_err(|error| SinkError::close("cannot set up the console").source(error))
+}
+
 fn build(context: &SinkContext) -> Result<BuiltSink, SinkError> {
-    let config = Config::from_options(&context.options)
-        .map_err(|error| SinkError::close("cannot set up the console").source(error))?;
+    let config = config(context)?;
     Ok(match config.stream {
         Stream::Stderr => ConsoleSink::new(stderr(), config, stderr().is_terminal()).built(),
         Stream::Stdout => ConsoleSink::new(stdout(), config, stdout().is_terminal()).built(),

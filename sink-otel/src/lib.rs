@@ -102,7 +102,10 @@ mod response;
 mod sink;
 mod trace;
 
-use telemetry_core::SinkEntry;
+use telemetry_core::{SinkContext, SinkEntry, SinkError};
+
+use crate::config::{Config, MetricConfig, SignalKind};
+use crate::http_client::Client;
 
 /// The sink `otel_trace`.
 pub static TRACE: SinkEntry = SinkEntry {
@@ -127,6 +130,24 @@ pub static LOG: SinkEntry = SinkEntry {
     keys: config::KEYS,
     build: |context| Box::pin(async { sink::build::<log::LogExporter>(context) }),
 };
+
+/// Checks the options of the sink of this name, as building it does. Sends nothing.
+///
+/// # Errors
+///
+/// Returns the [`SinkError`] that building would return for the first invalid option or unreadable certificate.
+pub fn check(name: &str, context: &SinkContext) -> Result<(), SinkError> {
+    let signal = match name {
+        "otel_trace" => SignalKind::Traces,
+        "otel_metric" => SignalKind::Metrics,
+        _ => SignalKind::Logs,
+    };
+    let config = Config::from_context(context, signal)?;
+    if signal == SignalKind::Metrics {
+        MetricConfig::from_context(context)?;
+    }
+    Client::new(&config).map(drop)
+}
 
 telemetry_core::register_sink!(TRACE);
 telemetry_core::register_sink!(METRIC);

@@ -109,6 +109,12 @@ pub(crate) fn write_error(path: &Path, error: sqlx::Error) -> SinkError {
         Some(11 | 26) => SinkError::close(
             "the database is damaged; stop the program, then move the file away or recover it with `sqlite3 FILE .recover`",
         ),
+        // A stored row that the batch touches can't be read. Trying again reads the same row.
+        None if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
+            SinkError::reject(
+                "a stored row that the batch changes can't be read; `telemetry doctor` checks the file",
+            )
+        }
         // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH
         Some(18..=20) => SinkError::reject("the database can't store the batch"),
         _ => SinkError::retry("the database can't be written now"),

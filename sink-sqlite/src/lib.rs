@@ -38,6 +38,6 @@ pub use config::{Config, Synchronous};
 pub use error::OpenError;
 pub use examine::{Examination, Rows, Sizes, examine};
 pub use import::{ImportError, ImportEvent, ImportReport, import};
-pub use sink::{ENTRY, open};
+pub use sink::{ENTRY, check, open};
 
 telemetry_core::register_sink!(ENTRY);

@@ -35,13 +35,22 @@ struct SqliteSink {
     reopened: u64,
 }
 
+/// Checks the options, as building the sink does. Opens nothing.
+///
+/// # Errors
+///
+/// Returns the [`SinkError`] that building would return for the first invalid option.
+pub fn check(context: &SinkContext) -> Result<(), SinkError> {
+    config(context).map(drop)
+}
+
+fn config(context: &SinkContext) -> Result<Config, SinkError> {
+    Config::from_options(&context.options)
+        .map_err(|error| SinkError::close("the options of the sink `sqlite` are invalid").source(error))
+}
+
 fn build(context: &SinkContext) -> BoxFuture<'_, Result<BuiltSink, SinkError>> {
-    Box::pin(async move {
-        let config = Config::from_options(&context.options).map_err(|error| {
-            SinkError::close("the options of the sink `sqlite` are invalid").source(error)
-        })?;
-        open(config, &context.service_name).await
-    })
+    Box::pin(async move { open(config(context)?, &context.service_name).await })
 }
 
 /// Opens the database at `config.path` for writing. Returns the sink with its store.

@@ -1,6 +1,6 @@
 //! The sinks of this build. Only this file depends on the crate's features.
 
-use telemetry_core::{Registry, RegistryError, SinkEntry};
+use telemetry_core::{Registry, RegistryError, SinkContext, SinkEntry, SinkError};
 
 /// The sinks of the enabled features. Their crates are linked because they are named here.
 const BUILTIN: &[&SinkEntry] = &[
@@ -15,6 +15,22 @@ const BUILTIN: &[&SinkEntry] = &[
     #[cfg(feature = "otel")]
     &sink_otel::LOG,
 ];
+
+/// Checks the options of a built-in sink as starting it does, without starting it. Only running can check other sinks.
+pub(crate) fn check(name: &str, context: &SinkContext) -> Result<(), SinkError> {
+    match name {
+        #[cfg(feature = "console")]
+        "console" => sink_console::check(context),
+        #[cfg(feature = "sqlite")]
+        "sqlite" => sink_sqlite::check(context),
+        #[cfg(feature = "otel")]
+        "otel_trace" | "otel_metric" | "otel_log" => sink_otel::check(name, context),
+        _ => {
+            let _ = context;
+            Ok(())
+        }
+    }
+}
 
 /// A built-in sink whose feature is disabled.
 #[derive(Debug)]

@@ -146,7 +146,13 @@ impl Streams {
         let mut requests: Vec<u64> = self.states.values().map(|(request, _)| *request).collect();
         let middle = requests.len() / 2;
         let (_, &mut median, _) = requests.select_nth_unstable(middle);
-        self.states.retain(|_, (request, _)| *request > median);
+        // Many streams may be as old as the median: of those, only as many go as are needed.
+        let mut surplus = middle - requests.iter().filter(|request| **request < median).count();
+        self.states.retain(|_, (request, _)| {
+            let is_surplus = *request == median && surplus > 0;
+            surplus -= usize::from(is_surplus);
+            *request >= median && !is_surplus
+        });
     }
 }
 
@@ -154,5 +160,24 @@ impl Increments {
     /// Takes the metric points to submit.
     pub fn take_submissions(&mut self) -> Vec<Submission> {
         std::mem::take(&mut self.submissions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_streams_stay_when_all_are_of_the_same_age() {
+        let mut streams = Streams::default();
+        let state = State {
+            time: Timestamp::from_nanos(1),
+            reading: Reading::Number(telemetry_core::MetricValue::Int(1)),
+        };
+        for stream in 0..=MAX_STREAMS as u128 {
+            streams.states.insert(stream, (7, state.clone()));
+        }
+        streams.make_room();
+        assert_eq!(streams.states.len(), MAX_STREAMS + 1 - (MAX_STREAMS + 1) / 2);
     }
 }

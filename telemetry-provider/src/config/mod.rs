@@ -9,11 +9,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use telemetry_core::{Key, KeyKind, OptionError, OptionValue, Options, Registry};
+use telemetry_core::{Key, KeyKind, OptionError, OptionValue, Options, Registry, SinkContext, Text};
 use telemetry_pipeline::{PipelineConfig, Verdict};
 
 pub use self::sinks::SinkChoice;
-use crate::builtin::{ABSENT_SINKS, absent_sink};
+use crate::builtin::{self, ABSENT_SINKS, absent_sink};
 use crate::config::document::{ProviderSection, find_sections};
 use crate::environment::{Environment, ProcessEnvironment};
 use crate::error::ConfigError;
@@ -95,6 +95,21 @@ impl Config {
     /// Returns the chosen sinks in the order of the file.
     pub fn sinks(&self) -> &[SinkChoice] {
         &self.sinks
+    }
+
+    /// Checks the options of all chosen sinks as starting them does, without starting them. Returns a message for each
+    /// sink that would not start. What only running can show is not checked: addresses, files, and sinks of others.
+    pub fn problems(&self) -> Vec<String> {
+        let check = |choice: &SinkChoice| {
+            let context = SinkContext {
+                service_name: Text::Owned(self.service_name.clone()),
+                options: choice.options.clone(),
+                run: self.pipeline.run,
+            };
+            let error = builtin::check(choice.entry.name, &context).err()?;
+            Some(format!("sink `{}`: {}", choice.entry.name, error.full_text()))
+        };
+        self.sinks.iter().filter_map(check).collect()
     }
 
     /// Returns true if a provider is enabled. A file may disable all its providers; nothing is recorded then.

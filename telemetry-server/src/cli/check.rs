@@ -7,14 +7,16 @@ use std::path::Path;
 use telemetry_core::{Key, KeyKind, Options};
 use telemetry_provider::{ConfigReader, ProviderError, registry};
 
+use crate::cli::serve;
 use crate::output;
 use crate::settings::Settings;
 
 /// Reads the configuration and prints what it would run.
-pub(super) fn run(file: &Path) -> Result<(), Box<dyn Error>> {
+pub(super) fn run(file: &Path, insecure: bool) -> Result<(), Box<dyn Error>> {
     let registry = registry().map_err(ProviderError::from)?;
     let config = ConfigReader::new(&registry).server_keys(Settings::KEYS).read_file(file)?;
     let settings = Settings::from_options(config.server())?;
+    serve::validate(&config, &settings, insecure)?;
     let mut text = String::new();
     for warning in config.warnings() {
         writeln!(text, "warning: {warning}")?;
@@ -42,6 +44,16 @@ pub(super) fn run(file: &Path) -> Result<(), Box<dyn Error>> {
     Ok(output::print(&text)?)
 }
 
+/// Returns a value, with `***` in place of the user and password of a URL.
+fn without_password(value: String) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => value,
+    }
+}
+
 /// Writes the options in effect, without secrets.
 fn write_options(text: &mut String, keys: &[Key], options: &Options) -> std::fmt::Result {
     for key in keys {
@@ -50,7 +62,7 @@ fn write_options(text: &mut String, keys: &[Key], options: &Options) -> std::fmt
             KeyKind::List => {
                 options.list(key.name).ok().flatten().map(|items| items.join(", ")).unwrap_or_default()
             }
-            _ => options.text(key.name).ok().flatten().unwrap_or_default(),
+            _ => without_password(options.text(key.name).ok().flatten().unwrap_or_default()),
         };
         if !value.is_empty() {
             writeln!(text, "  {}: {value}", key.name)?;

@@ -19,6 +19,8 @@ pub(super) fn check(
 ) -> Result<(), String> {
     for (name, word) in EXPORTERS {
         let Some(choice) = config.sinks().iter().find(|choice| choice.entry.name == name) else { continue };
+        // An empty variable counts as unset, as OpenTelemetry's specification says.
+        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let given = choice.options.text("endpoint").ok().flatten();
         let endpoint = given
             .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{word}_ENDPOINT")))
@@ -42,11 +44,12 @@ fn own_address(endpoint: &str, addresses: &[SocketAddr]) -> Option<SocketAddr> {
         return None;
     }
     // The sink reports a name that can't be resolved.
-    let targets: Vec<IpAddr> = (host, port).to_socket_addrs().ok()?.map(|target| target.ip()).collect();
+    let targets: Vec<IpAddr> =
+        (host, port).to_socket_addrs().ok()?.map(|target| target.ip().to_canonical()).collect();
     let is_own = |own: &&SocketAddr| {
         own.port() == port
             && targets.iter().any(|target| {
-                *target == own.ip()
+                *target == own.ip().to_canonical()
                     || (own.ip().is_unspecified() && (target.is_loopback() || target.is_unspecified()))
             })
     };
@@ -68,6 +71,7 @@ mod tests {
             assert!(!own(endpoint, "127.0.0.1:8322"), "{endpoint}");
         }
         assert!(own("http://[::1]:4318", "[::1]:4318"));
+        assert!(own("http://[::ffff:127.0.0.1]:4318", "127.0.0.1:4318"));
         assert!(!own("http://127.0.0.2:4318", "127.0.0.1:4318"));
         assert!(!own("not a url", "127.0.0.1:4318"));
     }

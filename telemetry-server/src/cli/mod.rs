@@ -40,6 +40,9 @@ enum Command {
     Check {
         /// A run.yaml of Llama Stack, or only its `telemetry:` list
         config: PathBuf,
+        /// Accept an address that is open to other machines although no token is required
+        #[arg(long)]
+        insecure: bool,
     },
     /// List the sinks of this program and their options
     Sinks,
@@ -60,7 +63,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(&arguments).map(|()| 0),
-        Command::Check { config } => check::run(&config).map(|()| 0),
+        Command::Check { config, insecure } => check::run(&config, insecure).map(|()| 0),
         Command::Sinks => sinks::run().map(|()| 0),
         Command::Import(arguments) => import::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -55,17 +55,28 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::from_options(config.server())?;
     settings.listen = arguments.listen.unwrap_or(settings.listen);
     settings.otlp_listen = arguments.otlp_listen.or(settings.otlp_listen);
+    validate(&config, &settings, arguments.insecure)?;
+    start_log(&settings)?;
+    start_and_serve(config, &settings)
+}
+
+/// Checks everything that can be checked without starting: `telemetry check` finds what `telemetry serve` finds.
+pub(super) fn validate(config: &Config, settings: &Settings, insecure: bool) -> Result<(), Box<dyn Error>> {
     let mut addresses = iter::once(settings.listen).chain(settings.otlp_listen);
     let open = addresses.find(|address| !address.ip().is_loopback());
-    if let Some(address) = open.filter(|_| settings.tokens.is_empty() && !arguments.insecure) {
+    if let Some(address) = open.filter(|_| settings.tokens.is_empty() && !insecure) {
         return Err(format!(
             "{address} is open to other machines and no token is required; set `server.tokens`, listen on \
              127.0.0.1, or pass --insecure"
         )
         .into());
     }
-    start_log(&settings)?;
-    start_and_serve(config, &settings)
+    let problems = config.problems();
+    if !problems.is_empty() {
+        return Err(problems.join("; ").into());
+    }
+    let addresses: Vec<SocketAddr> = iter::once(settings.listen).chain(settings.otlp_listen).collect();
+    Ok(export_loop::check(config, &addresses, |name| std::env::var(name).ok())?)
 }
 
 /// Starts the program's own log, on stderr.
