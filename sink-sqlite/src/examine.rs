@@ -26,6 +26,8 @@ pub struct Examination {
     pub problems: Vec<String>,
     /// Bytes on disk.
     pub sizes: Sizes,
+    /// True if the rows could be counted. In a file so damaged that they can't, all numbers of rows are 0.
+    pub is_counted: bool,
     /// What is stored and has not expired.
     pub stored: Rows,
     /// What has expired and is not deleted yet. The next purge deletes it.
@@ -135,6 +137,7 @@ pub async fn examine(config: &Config, quick: bool) -> Result<Examination, OpenEr
         writer,
         problems,
         sizes: Sizes { database, log: log_size(path), free: 0, cap: config.max_size },
+        is_counted: false,
         stored: Rows::default(),
         expired: Rows::default(),
         oldest: None,
@@ -144,7 +147,10 @@ pub async fn examine(config: &Config, quick: bool) -> Result<Examination, OpenEr
     match count(&mut db, &mut found).await {
         // What can't be counted is among the problems.
         Err(error) if found.problems.is_empty() => Err(failed(error)),
-        Ok(()) | Err(_) => Ok(found),
+        counted => {
+            found.is_counted = counted.is_ok();
+            Ok(found)
+        }
     }
 }
 

@@ -17,12 +17,9 @@ pub(crate) fn lock(database: &Path) -> Result<DataFileLock, OpenError> {
     })
 }
 
-/// Returns the program that writes a database now: `locked by process 123 (telemetry)`.
+/// Returns the program that writes a database now: `process 123 (telemetry)`.
 pub(crate) fn writer_of(database: &Path) -> Option<String> {
-    match DataFileLock::check(database) {
-        Err(held @ LockError::Held { .. }) => Some(held.to_string()),
-        Ok(()) | Err(LockError::Io(_)) => None,
-    }
+    DataFileLock::check(database).err().and_then(|error| error.holder())
 }
 
 /// Returns the bytes of the write-ahead log of a database.

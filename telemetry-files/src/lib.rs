@@ -40,6 +40,16 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
+impl LockError {
+    /// Returns the holder: `process 123 (telemetry)`. `None` if the lock is not held.
+    pub fn holder(&self) -> Option<String> {
+        match self {
+            Self::Held { holder } => Some(describe(*holder)),
+            Self::Io(_) => None,
+        }
+    }
+}
+
 /// Returns a process by its id and, where Linux tells it, its program: `process 123 (telemetry)`.
 fn describe(holder: Option<u32>) -> String {
     let Some(id) = holder else { return "another process".to_owned() };

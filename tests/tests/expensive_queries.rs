@@ -1,5 +1,4 @@
 //! Queries that take much processor time or memory are refused, or delay nobody.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -87,5 +86,5 @@ fn more_raw_points_than_an_answer_may_have_are_refused_with_the_way_out() {
         client.post(METRICS, &json!({"start_time": 0, "granularity": "1h", "aggregation": "count"}));
     let counts: Vec<Value> = stepped.unwrap().json()["data"].as_array().unwrap().clone();
     let total: f64 = counts.iter().map(|series| series["values"][0]["value"].as_f64().unwrap()).sum();
-    assert_eq!(total, 110_000.0);
+    assert!((total - 110_000.0).abs() < 0.5, "{total}");
 }

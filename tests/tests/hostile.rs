@@ -286,6 +286,25 @@ fn a_path_that_is_not_utf8_is_answered_as_other_errors_are() {
 }
 
 #[test]
+fn an_event_with_too_many_attributes_is_refused_and_its_neighbours_are_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = server(folder.path(), "");
+    let mut client = Client::connect(server.url()).unwrap();
+    let mut large = metric(1)["event"].clone();
+    for number in 0..20_000 {
+        large["attributes"][format!("key-{number}")] = json!(number);
+    }
+    let answer = client.post(EVENTS, &json!({"event": large})).unwrap();
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("at most 10000 items, not 2000"), "{}", answer.text());
+    let batch = json!({"events": [{"event": {"type": "wrong"}}, {"event": metric(2)["event"]}, {"event": large}, {"event": metric(3)["event"]}]});
+    let answer = client.post(EVENTS, &batch).unwrap().json();
+    let rejected: Vec<_> =
+        answer["rejected"].as_array().unwrap().iter().map(|event| &event["index"]).collect();
+    assert_eq!((&answer["accepted"], rejected), (&json!(2), vec![&json!(0), &json!(2)]), "{answer}");
+}
+
+#[test]
 fn a_huge_number_is_a_whole_number() {
     let folder = tempfile::tempdir().unwrap();
     let server = server(folder.path(), "");

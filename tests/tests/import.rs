@@ -98,7 +98,7 @@ fn an_import_beside_a_running_server_is_refused() {
     let (code, _, stderr) =
         text(&telemetry(&["import", source.to_str().unwrap()], &database).output().unwrap());
     assert_eq!(code, Some(1));
-    assert!(stderr.contains(&format!("(process {})", server.id())), "{stderr}");
+    assert!(stderr.contains(&format!("process {} (telemetry)", server.id())), "{stderr}");
     let (code, stdout, _) = text(&telemetry(&["doctor"], &database).output().unwrap());
     assert_eq!(code, Some(0), "the doctor may read meanwhile: {stdout}");
     assert!(stdout.contains(&format!("in use:    process {}", server.id())), "{stdout}");

@@ -67,6 +67,13 @@ fn report(found: &Examination) -> String {
         };
         lines.push(format!("cap:       {}{excess}", size(cap)));
     }
+    if !found.is_counted {
+        lines.push("stored:    unknown, since the damage prevents counting".to_owned());
+        lines.extend(found.problems.iter().map(|problem| format!("damaged:   {problem}")));
+        let path = found.path.display();
+        lines.push(format!("recover:   sqlite3 {path} .recover | sqlite3 saved.db"));
+        return lines.join("\n") + "\n";
+    }
     let oldest = found.oldest.map(|time| format!("; the oldest arrived {time}")).unwrap_or_default();
     lines.push(format!("stored:    {}{oldest}", rows(found.stored)));
     lines.push(format!(

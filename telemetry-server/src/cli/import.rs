@@ -1,6 +1,7 @@
 //! `telemetry import`: adds the rows of a database that Llama Stack wrote.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -58,10 +59,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Box<dyn Error>> {
     let ImportReport { spans, logs, metrics, already_there, skipped } = imported?;
     let mut text = format!("imported into {target}: {spans} spans, {logs} logs, {metrics} metric points\n");
     if already_there > 0 {
-        text += &format!("{already_there} rows were there already\n");
+        writeln!(text, "{already_there} rows were there already")?;
     }
     if skipped > 0 {
-        text += &format!("{skipped} rows were skipped\n");
+        writeln!(text, "{skipped} rows were skipped")?;
     }
     output::print(&text)?;
     Ok(if skipped > 0 { SKIPPED } else { 0 })
