@@ -90,7 +90,7 @@ fn scans_a_growing_table(sql: &str, line: &str) -> bool {
     let name = scanned.split(' ').next().unwrap_or(scanned);
     let is_alias_of =
         |table: &&str| sql.contains(&format!("{table} {name} ")) || sql.ends_with(&format!("{table} {name}"));
-    !scanned.contains(" USING ") && GROWING.iter().any(|table| *table == name || is_alias_of(&table))
+    !scanned.contains(" USING ") && GROWING.iter().any(|table| *table == name || is_alias_of(table))
 }
 
 #[test]

@@ -178,6 +178,6 @@ mod tests {
             streams.states.insert(stream, (7, state.clone()));
         }
         streams.make_room();
-        assert_eq!(streams.states.len(), MAX_STREAMS + 1 - (MAX_STREAMS + 1) / 2);
+        assert_eq!(streams.states.len(), MAX_STREAMS.div_ceil(2) + 1);
     }
 }
