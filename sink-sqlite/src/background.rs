@@ -5,7 +5,6 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
-use telemetry_core::Timestamp;
 use tokio::sync::Mutex;
 
 use crate::checkpoint::Checkpointer;
@@ -30,7 +29,7 @@ pub(crate) async fn purge(writer: Weak<Mutex<Writer>>, config: Arc<Config>, chec
             let Some(writer) = writer.upgrade() else { return };
             let mut locked = writer.lock().await;
             let started = Instant::now();
-            let step = locked.purge_step(Timestamp::now(), rows).await;
+            let step = locked.purge_step(rows).await;
             let took = started.elapsed();
             drop(locked);
             drop(writer);

@@ -49,6 +49,13 @@ pub(crate) const KEYS: &[Key] = &[
         default: Some("10s"),
         help: "how often expired data is deleted from the file; queries never show it",
     },
+    Key {
+        name: "clock_jump_wait",
+        kind: KeyKind::Duration,
+        flat: None,
+        default: Some("1h"),
+        help: "after a jump of the system's clock forward, how long the clock must stay there until data is deleted by it",
+    },
 ];
 
 /// What a commit survives (SQLite's `PRAGMA synchronous`).
@@ -75,6 +82,8 @@ pub struct Config {
     pub max_size: Option<u64>,
     /// How often expired data is deleted from the file.
     pub purge_interval: Duration,
+    /// After a jump of the system's clock forward, how long it must stay there until data is deleted by it.
+    pub clock_jump_wait: Duration,
 }
 
 impl Config {
@@ -87,6 +96,7 @@ impl Config {
             query_timeout: Duration::from_secs(60),
             max_size: None,
             purge_interval: Duration::from_secs(10),
+            clock_jump_wait: Duration::from_secs(3_600),
         }
     }
 
@@ -106,6 +116,7 @@ impl Config {
         }
         config.query_timeout = options.duration("query_timeout")?.unwrap_or(config.query_timeout);
         config.max_size = options.size("max_size")?;
+        config.clock_jump_wait = options.duration("clock_jump_wait")?.unwrap_or(config.clock_jump_wait);
         config.purge_interval = options.duration("purge_interval")?.unwrap_or(config.purge_interval);
         Ok(config)
     }

@@ -19,6 +19,7 @@ mod bulk_statement;
 mod checkpoint;
 mod config;
 mod connect;
+mod deletion_clock;
 mod error;
 mod examine;
 mod files;

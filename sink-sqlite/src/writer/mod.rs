@@ -10,6 +10,7 @@ mod span_halves;
 mod traces;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 use telemetry_core::{Batch, BatchId, Recovered, SinkError, Timestamp, Written};
@@ -18,6 +19,7 @@ use telemetry_files::{DataFileLock, create_private, create_private_folder};
 use crate::checkpoint::Checkpointer;
 use crate::config::Config;
 use crate::connect::{self, Role};
+use crate::deletion_clock::DeletionClock;
 use crate::error::{OpenError, write_error};
 use crate::files::{self, FileIdentity};
 use crate::postings::{self, Tokens, UnsealedBlocks};
@@ -39,6 +41,7 @@ pub(crate) struct Writer {
     file: FileIdentity,
     statements: Statements,
     state: FileState,
+    deletion_clock: DeletionClock,
     /// True if a write did not end: `state` may differ from the file.
     stale: bool,
     /// How often another file was found at the path.
@@ -86,6 +89,7 @@ impl Writer {
             },
             state,
             stale: false,
+            deletion_clock: DeletionClock::new(config.clock_jump_wait, Timestamp::now(), Instant::now()),
             reopened: 0,
             lock,
             config,
@@ -148,7 +152,7 @@ impl Writer {
                 return;
             }
             // The batch is stored. If this fails, the next batch or the next purge tries again.
-            if excess.is_err() || self.purge(Timestamp::now(), rows, Some(max_size)).await.is_err() {
+            if excess.is_err() || self.purge(rows, Some(max_size)).await.is_err() {
                 self.stale = true;
                 return;
             }
@@ -267,13 +271,14 @@ impl Writer {
     }
 
     /// Deletes about `rows` rows that have expired or are too many. Returns true if there may be more to do.
-    pub(crate) async fn purge_step(&mut self, now: Timestamp, rows: i64) -> Result<bool, SinkError> {
-        self.purge(now, rows, self.config.max_size).await
+    pub(crate) async fn purge_step(&mut self, rows: i64) -> Result<bool, SinkError> {
+        self.purge(rows, self.config.max_size).await
     }
 
-    async fn purge(&mut self, now: Timestamp, rows: i64, max_size: Option<u64>) -> Result<bool, SinkError> {
+    async fn purge(&mut self, rows: i64, max_size: Option<u64>) -> Result<bool, SinkError> {
         self.refresh().await?;
         self.stale = true;
+        let now = self.deletion_clock.now(Timestamp::now(), Instant::now());
         let step = purge::step(&mut self.db, now, rows, max_size).await;
         if step.as_ref().is_ok_and(|step| step.deleted_series) {
             // A number in memory may be that of a series that is gone.

@@ -20,7 +20,7 @@ use crate::state::AppState;
     post,
     path = "/events",
     request_body(content = schema::Logged),
-    responses((status = 200, body = schema::LoggedAnswer, description = "Stored"), schema::Refused)
+    responses((status = 200, body = schema::LoggedAnswer, description = "Stored; starts and logs of traces outside `sample_ratio` are accepted and wait for the end of their span"), schema::Refused)
 )]
 pub(super) async fn log(State(state): State<AppState>, body: JsonBody) -> Result<Json<Value>, ApiError> {
     let max_attributes = state.telemetry().max_attributes();
