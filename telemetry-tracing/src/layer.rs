@@ -244,7 +244,9 @@ where
             Some(other) => Text::Owned(other.to_string()),
             None => Text::Owned(fields.as_text()),
         };
-        fields.push("target", target(record.as_ref(), event.metadata()));
+        // A field of the same name is the user's, and stays.
+        let target_key = if fields.get("target").is_some() { "tracing.target" } else { "target" };
+        fields.push(target_key, target(record.as_ref(), event.metadata()));
         self.add_location(&mut fields, metadata);
         let severity = severity(*metadata.level());
         let attributes = fields.into_attributes();
@@ -263,8 +265,13 @@ where
         }
     }
 
-    fn on_exit(&self, id: &Id, _: Context<'_, S>) {
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
         span_stack::pop(self.number, id);
+        let Some(span) = context.span(id) else { return };
+        if let Some(traced) = span.extensions_mut().get_mut::<Traced>() {
+            // `tracing` closes a span when its last descendant closes, which may be a task that was only spawned in it.
+            traced.guard.mark_end();
+        }
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {

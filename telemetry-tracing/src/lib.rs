@@ -33,7 +33,7 @@
 //!
 //! | `tracing` | Telemetry |
 //! |---|---|
-//! | a span | a span. It starts when it is created and ends when its last handle is dropped |
+//! | a span | a span. It starts when it is created and ends when it was exited last, or when it closes if it was never entered. A task that was spawned in it and runs on does not prolong it |
 //! | fields, given at once or by `record` | attributes. Integers, floats and booleans keep their type, `%` and `?` are text, an error is its text and those of its sources |
 //! | an event | a log in its span, with the attribute `target`. Without a message, the message is its fields |
 //! | `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR` | severity `verbose`, `debug`, `info`, `warn`, `error` |

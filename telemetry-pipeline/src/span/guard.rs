@@ -40,6 +40,8 @@ pub struct SpanGuard {
     /// True if the start was accepted.
     accepted: bool,
     status: SpanStatus,
+    /// When the span ended, if that was before the guard is dropped.
+    end: Option<Moment>,
     /// True if the thread was panicking when the span started.
     panicking: bool,
     attributes: Vec<(Text, Value)>,
@@ -79,6 +81,7 @@ impl SpanGuard {
             epoch: moment.epoch,
             accepted,
             status: SpanStatus::Ok,
+            end: None,
             panicking,
             attributes: Vec::new(),
         }
@@ -183,6 +186,23 @@ impl SpanGuard {
         self.set_attribute("error", error.to_string());
     }
 
+    /// Notes that the work of the span ends now, as far as is known. When the guard is dropped, the span ends at the time of
+    /// the latest call. Use it where something else keeps the guard alive longer than the work takes.
+    ///
+    /// ```
+    /// # let telemetry = telemetry_pipeline::Telemetry::disabled();
+    /// let mut span = telemetry.span("request", telemetry_core::attrs! {});
+    /// span.mark_end();
+    /// let answer_is_sent_meanwhile = true;
+    /// drop(span); // ended before
+    /// # assert!(answer_is_sent_meanwhile);
+    /// ```
+    pub fn mark_end(&mut self) {
+        if self.accepted {
+            self.end = Some(self.epoch.moment());
+        }
+    }
+
     /// Ends the span now, as dropping it does.
     pub fn end(self) {
         drop(self);
@@ -198,7 +218,8 @@ impl Drop for SpanGuard {
         };
         let Some(queue) = self.queue() else { return };
         let panicked = std::thread::panicking() && !self.panicking;
-        let (SpanKey { trace_id, span_id }, moment) = (self.key(), self.epoch.moment());
+        let moment = self.end.unwrap_or_else(|| self.epoch.moment());
+        let SpanKey { trace_id, span_id } = self.key();
         let status = if panicked { SpanStatus::Error } else { self.status };
         let bytes = attributes_bytes(&attributes);
         queue.offer_end(bytes, move || Record::End {

@@ -255,3 +255,45 @@ fn records_of_the_log_crate_are_logs_with_their_own_target() {
     assert_eq!(message(log), "warn: answer 42");
     assert_eq!(log.attributes, attrs! { "target" => "old_library" });
 }
+
+#[test]
+fn a_task_that_outlives_its_span_does_not_prolong_it() {
+    let mut answered = None;
+    let delivered = traced(|| {
+        let request = tracing::info_span!("request");
+        let job = request.in_scope(|| tracing::info_span!("job"));
+        answered = Some(telemetry_core::Timestamp::now());
+        // `job` keeps `request` open for `tracing`.
+        drop(request);
+        let later = std::time::Instant::now() + std::time::Duration::from_millis(20);
+        while std::time::Instant::now() < later {
+            std::hint::spin_loop();
+        }
+        job.in_scope(|| ());
+    });
+    let (request, job) = (delivered.span("request"), delivered.span("job"));
+    assert_eq!(job.parent_span_id, Some(request.span_id));
+    let prolonged = request.end_time.unwrap().since(answered.unwrap());
+    assert!(prolonged < std::time::Duration::from_millis(10), "{prolonged:?} too long");
+    assert!(job.end_time > request.end_time);
+}
+
+#[test]
+fn a_span_that_is_never_entered_ends_when_it_closes() {
+    let delivered = traced(|| {
+        let outer = tracing::info_span!("outer");
+        let inner = tracing::info_span!(parent: &outer, "inner");
+        drop(outer);
+        drop(inner);
+    });
+    assert!(delivered.span("outer").end_time >= delivered.span("inner").end_time);
+}
+
+#[test]
+fn a_field_named_target_stays_and_the_event_s_target_moves() {
+    let delivered = traced(|| tracing::info!(target = "mine", "hit"));
+    assert_eq!(
+        delivered.logs()[0].attributes,
+        attrs! { "target" => "mine", "tracing.target" => "layer::mapping" }
+    );
+}
