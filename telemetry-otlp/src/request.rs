@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use flate2::read::MultiGzDecoder;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 /// What an OTLP request carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,8 @@ pub enum Compression {
     None,
     /// `gzip`.
     Gzip,
+    /// `deflate`: the zlib format, as HTTP means it.
+    Deflate,
     /// `zstd`.
     Zstd,
 }
@@ -122,9 +124,10 @@ impl Compression {
             "" | "identity" | "none" => Ok(Self::None),
             // `x-gzip` is the older name (RFC 9110, 8.4.1.3).
             "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "deflate" => Ok(Self::Deflate),
             "zstd" => Ok(Self::Zstd),
             other => Err(DecodeError::Unsupported(format!(
-                "unsupported content encoding `{other}`: expected gzip, zstd or none"
+                "unsupported content encoding `{other}`: expected gzip, deflate, zstd or none"
             ))),
         }
     }
@@ -147,6 +150,8 @@ impl Compression {
         let bytes = match self {
             Self::None => return Ok(Cow::Borrowed(body)),
             Self::Gzip => read(MultiGzDecoder::new(body), max_bytes),
+            // RFC 9110, 8.4.1.2.
+            Self::Deflate => read(ZlibDecoder::new(body), max_bytes),
             Self::Zstd => zstd::stream::read::Decoder::with_buffer(body).and_then(|mut decoder| {
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
                 read(decoder, max_bytes)
@@ -181,6 +186,12 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    fn deflate(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
     #[test]
     fn the_content_type_may_have_any_case_and_parameters() {
         assert_eq!(Encoding::from_content_type("Application/X-Protobuf"), Ok(Encoding::Protobuf));
@@ -194,6 +205,7 @@ mod tests {
         for (name, body) in [
             ("gzip", gzip(b"spans")),
             ("X-Gzip", gzip(b"spans")),
+            ("deflate", deflate(b"spans")),
             ("zstd", zstd),
             ("identity", b"spans".to_vec()),
         ] {
@@ -209,7 +221,11 @@ mod tests {
     fn a_decompression_bomb_allocates_no_more_than_the_limit() {
         let zeros = vec![0; 32 << 20];
         let zstd = zstd::encode_all(&zeros[..], 3).unwrap();
-        for (compression, bomb) in [(Compression::Gzip, gzip(&zeros)), (Compression::Zstd, zstd)] {
+        for (compression, bomb) in [
+            (Compression::Gzip, gzip(&zeros)),
+            (Compression::Deflate, deflate(&zeros)),
+            (Compression::Zstd, zstd),
+        ] {
             assert!(bomb.len() < 64 << 10, "{compression:?}: {}", bomb.len());
             let error = compression.decompress(&bomb, 1 << 20);
             assert_eq!(error, Err(DecodeError::TooLarge { max_bytes: 1 << 20 }), "{compression:?}");
@@ -218,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_compressed_as_its_header_says_is_malformed() {
-        for compression in [Compression::Gzip, Compression::Zstd] {
+        for compression in [Compression::Gzip, Compression::Deflate, Compression::Zstd] {
             let error = compression.decompress(b"spans", 100);
             assert!(matches!(error, Err(DecodeError::Malformed(_))), "{compression:?}: {error:?}");
         }

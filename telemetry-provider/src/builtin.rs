@@ -16,20 +16,26 @@ const BUILTIN: &[&SinkEntry] = &[
     &sink_otel::LOG,
 ];
 
+/// Checks the options of a sink.
+type Check = fn(&SinkContext) -> Result<(), SinkError>;
+
+/// The checks of the same sinks, by name.
+const CHECKS: &[(&str, Check)] = &[
+    #[cfg(feature = "console")]
+    ("console", sink_console::check),
+    #[cfg(feature = "sqlite")]
+    ("sqlite", sink_sqlite::check),
+    #[cfg(feature = "otel")]
+    ("otel_trace", |context| sink_otel::check("otel_trace", context)),
+    #[cfg(feature = "otel")]
+    ("otel_metric", |context| sink_otel::check("otel_metric", context)),
+    #[cfg(feature = "otel")]
+    ("otel_log", |context| sink_otel::check("otel_log", context)),
+];
+
 /// Checks the options of a built-in sink as starting it does, without starting it. Only running can check other sinks.
 pub(crate) fn check(name: &str, context: &SinkContext) -> Result<(), SinkError> {
-    match name {
-        #[cfg(feature = "console")]
-        "console" => sink_console::check(context),
-        #[cfg(feature = "sqlite")]
-        "sqlite" => sink_sqlite::check(context),
-        #[cfg(feature = "otel")]
-        "otel_trace" | "otel_metric" | "otel_log" => sink_otel::check(name, context),
-        _ => {
-            let _ = context;
-            Ok(())
-        }
-    }
+    CHECKS.iter().find(|(of, _)| *of == name).map_or(Ok(()), |(_, check)| check(context))
 }
 
 /// A built-in sink whose feature is disabled.

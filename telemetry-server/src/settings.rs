@@ -1,6 +1,6 @@
 //! The map `server:` of the configuration.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::time::Duration;
 
 use telemetry_core::{Key, KeyKind, OptionError, Options};
@@ -102,13 +102,8 @@ impl Settings {
     pub fn from_options(options: &Options) -> Result<Self, OptionError> {
         let mut settings = Self::default();
         let address = |key: &str| {
-            match options.text(key)? {
-            None => Ok(None),
-            Some(text) => match text.parse() {
-                Ok(address) => Ok(Some(address)),
-                Err(_) => Err(options.error(key, format!("invalid address `{text}`: expected an IP address and a port, for example 127.0.0.1:8322"))),
-            },
-        }
+            let text = options.text(key)?;
+            text.map(|text| parse_address(&text).map_err(|error| options.error(key, error))).transpose()
         };
         settings.listen = address("listen")?.unwrap_or(settings.listen);
         settings.otlp_listen = address("otlp_listen")?;
@@ -133,6 +128,35 @@ impl Settings {
         settings.log_json = options.choice("log_format", &formats)?.unwrap_or(settings.log_json);
         Ok(settings)
     }
+}
+
+/// Parses an address to listen on: `127.0.0.1:8322`, `[::1]:8322`, `localhost:8322`, or `:8322` for this machine alone.
+///
+/// # Errors
+///
+/// Returns a message that shows the forms, or says that the name is unknown.
+pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    let with_host = if text.starts_with(':') { format!("127.0.0.1{text}") } else { text.to_owned() };
+    if let Ok(address) = with_host.parse() {
+        return Ok(address);
+    }
+    let invalid = || {
+        format!(
+            "invalid address `{text}`: expected a host and a port, for example 127.0.0.1:8322, localhost:8322 or :8322"
+        )
+    };
+    let is_form = with_host.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && !host.contains([':', '/']) && port.parse::<u16>().is_ok()
+    });
+    if !is_form {
+        return Err(invalid());
+    }
+    let found =
+        with_host.to_socket_addrs().map_err(|error| format!("can't find the host of `{text}`: {error}"))?;
+    // SDKs send to the IPv4 address of `localhost`.
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    found.first().copied().ok_or_else(invalid)
 }
 
 #[cfg(test)]
@@ -170,6 +194,21 @@ mod tests {
         assert_eq!(Settings::from_options(&options), Ok(expected));
         for wrong in [("listen", text("everywhere")), ("ack_timeout", text("0s"))] {
             assert!(Settings::from_options(&Options::from_pairs([wrong.clone()])).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_may_name_its_host_or_leave_it_out() {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for (text, expected) in
+            [("127.0.0.1:0", local(0)), (":8373", local(8_373)), ("localhost:8373", local(8_373))]
+        {
+            assert_eq!(parse_address(text), Ok(expected), "{text}");
+        }
+        assert_eq!(parse_address("[::1]:4318"), Ok("[::1]:4318".parse().unwrap()));
+        for wrong in ["", ":", "8373", "localhost", "http://localhost:8373", "::1:x", "host:99999"] {
+            let error = parse_address(wrong).unwrap_err();
+            assert!(error.contains("for example 127.0.0.1:8322"), "{error}");
         }
     }
 }

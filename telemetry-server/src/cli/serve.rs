@@ -19,7 +19,7 @@ use crate::api::router;
 use crate::cli::export_loop;
 use crate::http::{self, Connections};
 use crate::output::{self, LogWriter};
-use crate::settings::Settings;
+use crate::settings::{Settings, parse_address};
 
 /// The arguments of `telemetry serve`.
 #[derive(Debug, Args)]
@@ -27,11 +27,11 @@ pub(super) struct Arguments {
     /// A run.yaml of Llama Stack, or only its `telemetry:` list
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Address and port; port 0 picks a free port [default: 127.0.0.1:8322]
-    #[arg(long, value_name = "ADDR")]
+    /// Host and port, for example localhost:8322 or :8322; port 0 picks a free port [default: 127.0.0.1:8322]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     listen: Option<SocketAddr>,
     /// A second address, for senders of OTLP; SDKs send to 127.0.0.1:4318 by default
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = parse_address)]
     otlp_listen: Option<SocketAddr>,
     /// Listen to other machines although no token is required
     #[arg(long)]

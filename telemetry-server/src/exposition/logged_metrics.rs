@@ -78,12 +78,14 @@ fn labels(attributes: &Attributes, service_name: Option<&str>) -> Option<Labels>
         };
         labels.push((label_name(name).into_owned(), value));
     }
-    if let Some(service_name) = service_name.filter(|_| attributes.get("service_name").is_none()) {
+    // An OTLP resource has it as `service.name`, which is the same label.
+    let is_missing = !labels.iter().any(|(name, _)| name == "service_name");
+    if let Some(service_name) = service_name.filter(|_| is_missing) {
         labels.push(("service_name".to_owned(), service_name.to_owned()));
     }
     labels.sort_unstable();
     let is_distinct = labels.windows(2).all(|pair| pair[0].0 != pair[1].0);
-    (is_distinct && labels.iter().all(|(name, _)| name != "le")).then_some(labels)
+    is_distinct.then_some(labels)
 }
 
 /// Every metric that was logged.
@@ -155,6 +157,10 @@ impl LoggedMetrics {
             Err(InstrumentError::Unit) => return Err("unit"),
             Err(InstrumentError::NotFinite) => return Err("not_finite"),
         };
+        // The buckets of a histogram that is counted here have this label.
+        if kind == MetricKind::Histogram && labels.iter().any(|(name, _)| name == "le") {
+            return Err(LABELS);
+        }
         if !self.names.contains_key(canonical) {
             let exposed = self.new_name(canonical, kind, &unit)?;
             self.names.insert(canonical.to_owned(), exposed);

@@ -165,7 +165,9 @@ mod tests {
         exposition.record(submissions.filter_map(|submission| Sample::of(&submission)).collect());
         let page = exposition.render().unwrap();
         let is_ours = |line: &str| {
-            ["telemetry_ingest", "telemetry_sink", "http_"].iter().any(|ours| line.contains(ours))
+            ["telemetry_ingest", "telemetry_sink", "telemetry_log", "http_"]
+                .iter()
+                .any(|ours| line.contains(ours))
         };
         let samples = page.lines().filter(|line| !line.starts_with('#') && !is_ours(line));
         samples.map(str::to_owned).collect()

@@ -214,3 +214,24 @@ async fn a_histogram_is_stored_without_extremes_that_are_not_numbers() {
     assert_eq!(server.values("h_count").await, [2.0]);
     assert!(server.values("h_min").await.is_empty());
 }
+
+#[tokio::test]
+async fn prometheus_is_shown_metrics_of_a_named_service_and_the_buckets_of_histograms() {
+    let server = Server::new();
+    let point = json!({
+        "timeUnixNano": "1", "count": "3", "sum": 1.25, "bucketCounts": ["1", "1", "1"], "explicitBounds": [0.1, 0.5],
+    });
+    let histogram = json!({"aggregationTemporality": DELTA, "dataPoints": [point]});
+    let gauge = json!({"dataPoints": [{"timeUnixNano": "1", "asDouble": 2.5}]});
+    let both = json!([{"name": "lat", "unit": "s", "histogram": histogram}, {"name": "temperature", "gauge": gauge}]);
+    server.stores("/v1/metrics", &metrics(&both)).await;
+    let page = String::from_utf8(server.get("/metrics").await.body.clone()).unwrap();
+    let line = |start: &str, part: &str| {
+        page.lines()
+            .find(|line| line.starts_with(start) && line.contains(part))
+            .unwrap_or_else(|| panic!("no {start} {part} in {page}"))
+    };
+    assert!(line("temperature{", "service_name=\"chat\"").ends_with(" 2.5"));
+    assert!(line("lat_count_total{", "service_name=\"chat\"").ends_with(" 3"));
+    assert!(line("lat_bucket_total{", "le=\"0.5\"").ends_with(" 2"));
+}
