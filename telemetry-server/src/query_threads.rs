@@ -13,7 +13,7 @@ use telemetry_core::query::{
 };
 use telemetry_core::{LogRecord, Pages, QueryError, Span, SpanKey, StreamMark, Trace, TraceId, TraceStore};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Queries that run at the same time. Others wait.
 const THREADS: usize = 8;
@@ -49,59 +49,73 @@ impl QueryThreads {
         F: Future<Output = Result<T, QueryError>>,
     {
         let permit = Self::thread(Arc::clone(&self.threads)).await?;
-        let (mut sender, receiver) = oneshot::channel();
         let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            let answer = Handle::current().block_on(async {
-                tokio::select! {
-                    answer = query(store) => Some(answer),
-                    () = sender.closed() => None,
-                }
-            });
-            if let Some(answer) = answer {
-                // The client may have gone meanwhile.
-                let _ = sender.send(answer);
-            }
-        });
-        receiver.await.map_err(|_| QueryError::Unavailable("the query ended without an answer".into()))?
+        on_thread(permit, move || query(store)).await.unwrap_or_else(|| Err(ended()))
     }
 
-    /// Runs a query that answers in pages: one page ahead of the client. Dropping the pages cancels the query.
+    /// Runs a query that answers in pages. Each page takes a thread anew, so a client that does not read its answer
+    /// occupies none. Dropping the pages cancels the query.
     fn pages<T: Send + 'static>(
         &self,
         query: impl FnOnce(&dyn TraceStore) -> Pages<T> + Send + 'static,
     ) -> Pages<T> {
         let (store, threads) = (Arc::clone(&self.store), Arc::clone(&self.threads));
-        let pages = async move {
-            let permit = match Self::thread(threads).await {
-                Ok(permit) => permit,
-                Err(error) => return stream::once(async { Err(error) }).boxed(),
-            };
-            let (sender, receiver) = mpsc::channel(1);
-            tokio::task::spawn_blocking(move || {
-                let _permit = permit;
-                Handle::current().block_on(async {
-                    let mut pages = query(&*store);
-                    loop {
-                        let page = tokio::select! {
-                            page = pages.next() => page,
-                            () = sender.closed() => return,
-                        };
-                        let Some(page) = page else { return };
-                        if sender.send(page).await.is_err() {
-                            return;
-                        }
-                    }
+        let first = move || query(&*store);
+        let pages = stream::unfold(Some(Rest::Query(first)), move |rest| {
+            let threads = Arc::clone(&threads);
+            async move {
+                let rest = rest?;
+                let permit = match Self::thread(threads).await {
+                    Ok(permit) => permit,
+                    Err(error) => return Some((Err(error), None)),
+                };
+                let next = on_thread(permit, move || async move {
+                    let mut pages = match rest {
+                        Rest::Query(query) => query(),
+                        Rest::Pages(pages) => pages,
+                    };
+                    let page = pages.next().await?;
+                    Some((page, Some(Rest::Pages(pages))))
                 });
-            });
-            stream::unfold(receiver, |mut receiver| async {
-                receiver.recv().await.map(|page| (page, receiver))
-            })
-            .boxed()
-        };
-        stream::once(pages).flatten().boxed()
+                next.await.unwrap_or_else(|| Some((Err(ended()), None)))
+            }
+        });
+        pages.boxed()
     }
+}
+
+/// A query that answers in pages: before its first page, and after it.
+enum Rest<Q, T> {
+    Query(Q),
+    Pages(Pages<T>),
+}
+
+fn ended() -> QueryError {
+    QueryError::Unavailable("the query ended without an answer".into())
+}
+
+/// Runs `work` on a thread that serves no connection, and returns its outcome. Returns `None` if it panicked. Dropping the
+/// returned future cancels the work.
+async fn on_thread<T, F>(permit: OwnedSemaphorePermit, work: impl FnOnce() -> F + Send + 'static) -> Option<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let (mut sender, receiver) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let outcome = Handle::current().block_on(async {
+            tokio::select! {
+                outcome = work() => Some(outcome),
+                () = sender.closed() => None,
+            }
+        });
+        if let Some(outcome) = outcome {
+            // The client may have gone meanwhile.
+            let _ = sender.send(outcome);
+        }
+    });
+    receiver.await.ok()
 }
 
 #[async_trait]
