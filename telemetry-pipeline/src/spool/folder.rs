@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use telemetry_files::{FileLock, LockError};
+use telemetry_files::{FileLock, LockError, create_private};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::record::{ANY_VERSION, HEADER, Header, MAGIC};
@@ -175,7 +175,7 @@ fn last_segment(path: &Path, first: u64) -> io::Result<(Segment, u64)> {
 fn open_cursor(folder: &Path) -> Result<(File, Option<u64>), SpoolError> {
     let path = folder.join("cursor");
     let failed = |source| SpoolError::Io { doing: "open", path: path.clone(), source };
-    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
+    let file = create_private(&path).and_then(|_| OpenOptions::new().read(true).write(true).open(&path));
     let mut file = file.map_err(failed)?;
     let mut bytes = Vec::new();
     Read::by_ref(&mut file).take(64).read_to_end(&mut bytes).map_err(failed)?;

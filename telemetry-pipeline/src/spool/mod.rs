@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use telemetry_core::{Chunk, Signal, SpoolOptions};
 use telemetry_files::FileLock;
+use telemetry_files::{create_private, create_private_folder};
 
 use self::folder::{Segment, SpoolError, lock, read_folder, segment_path, write_cursor};
 use self::record::{HEADER, Header, MAGIC};
@@ -88,7 +89,8 @@ impl Spool {
     /// Opens the folder's spool, or creates it. Returns it with the number of signals that can't be read.
     pub(crate) fn open(options: &SpoolOptions) -> Result<(Self, u64), SpoolError> {
         let folder = options.path.clone();
-        fs::create_dir_all(&folder).map_err(|source| SpoolError::Io {
+        // Signals may contain prompts: only the owner can read what is created here.
+        create_private_folder(&folder).map_err(|source| SpoolError::Io {
             doing: "create",
             path: folder.clone(),
             source,
@@ -209,7 +211,8 @@ impl Spool {
         }
         let path = segment_path(&self.folder, self.tail);
         let _ = fs::remove_file(&path);
-        let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
+        create_private(&path)?;
+        let mut file = OpenOptions::new().append(true).open(&path)?;
         file.write_all(&MAGIC)?;
         self.writer = Some(file);
         let bytes = MAGIC.len() as u64;

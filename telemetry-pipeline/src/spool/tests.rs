@@ -205,3 +205,20 @@ fn a_spool_of_a_later_version_is_not_changed() {
     assert!(matches!(error, SpoolError::Version { .. }), "{error}");
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
+
+#[test]
+#[cfg(unix)]
+fn only_the_owner_can_read_what_a_spool_creates() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(&folder);
+    spool.append(logs(0..3).iter()).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let spool_folder = folder.path().join("spool");
+    assert_eq!(mode(&spool_folder), 0o700);
+    let files: Vec<PathBuf> = spool_folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 3, "lock, cursor and segment: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
