@@ -163,10 +163,20 @@ impl Server {
     /// # Errors
     ///
     /// If it does not exit in time.
-    pub fn stop(mut self) -> Result<Ended> {
-        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
-        ensure!(kill.success(), "kill -TERM failed");
-        let status = eventually("the server exits after SIGTERM", || self.child.try_wait().ok().flatten())?;
+    pub fn stop(self) -> Result<Ended> {
+        self.stop_by("TERM")
+    }
+
+    /// Sends a signal, for example `HUP`, and waits until the server exits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::stop`].
+    pub fn stop_by(mut self, signal: &str) -> Result<Ended> {
+        let kill = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status()?;
+        ensure!(kill.success(), "kill -s {signal} failed");
+        let status =
+            eventually("the server exits after the signal", || self.child.try_wait().ok().flatten())?;
         Ok(Ended { status, stderr: self.printed().join("\n") })
     }
 

@@ -133,10 +133,12 @@ fn a_corrupt_file_is_named() {
 }
 
 #[test]
-fn sigterm_leads_to_exit_code_0() {
+fn every_signal_that_ends_a_terminal_s_programs_leads_to_exit_code_0() {
     let folder = tempfile::tempdir().unwrap();
-    let ended = Settings::sqlite_in(folder.path()).start().unwrap().stop().unwrap();
-    assert!(ended.status.success(), "{ended:?}");
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let ended = Settings::sqlite_in(folder.path()).start().unwrap().stop_by(signal).unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{signal}: {ended:?}");
+    }
 }
 
 #[test]
