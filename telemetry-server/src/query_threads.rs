@@ -53,8 +53,8 @@ impl QueryThreads {
         on_thread(permit, move || query(store)).await.unwrap_or_else(|| Err(ended()))
     }
 
-    /// Runs a query that answers in pages. Each page takes a thread anew, so a client that does not read its answer
-    /// occupies none. Dropping the pages cancels the query.
+    /// Runs a query that answers in pages. A thread is used for one page at a time, so a client that does not read its
+    /// answer occupies no thread. Dropping the pages cancels the query.
     fn pages<T: Send + 'static>(
         &self,
         query: impl FnOnce(&dyn TraceStore) -> Pages<T> + Send + 'static,

@@ -86,8 +86,8 @@ impl Queue {
         accepted
     }
 
-    /// Offers the end of a span whose start was accepted. It is refused only once the queue is closed: where there is no
-    /// room, it takes another way to the assembler, without its attributes if there is no memory for them either.
+    /// Offers the end of a span whose start was accepted. It is refused only once the queue is closed. If its ring is full,
+    /// it goes to the spare ends. If the byte budget is used up, it loses its attributes, which is counted.
     #[expect(clippy::inline_always, reason = "a part of the end of every span")]
     #[inline(always)]
     pub(crate) fn offer_end(&self, bytes: usize, end: impl FnOnce() -> Record) {

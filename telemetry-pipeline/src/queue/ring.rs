@@ -60,7 +60,7 @@ impl RingSet {
         }
     }
 
-    /// Puts a record into this thread's ring. Returns false if there is no room: then `full` gets the record.
+    /// Puts a record into this thread's ring. Returns false if there is no room, and passes the record to `full`.
     #[expect(clippy::inline_always, reason = "a part of `Queue::offer`")]
     #[inline(always)]
     pub(super) fn push(&self, record: impl FnOnce() -> Record, full: impl FnOnce(Record)) -> bool {
