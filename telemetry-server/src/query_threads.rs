@@ -80,7 +80,8 @@ impl QueryThreads {
                 next.await.unwrap_or_else(|| Some((Err(ended()), None)))
             }
         });
-        pages.boxed()
+        // An answer asks once more after the end.
+        pages.fuse().boxed()
     }
 }
 
