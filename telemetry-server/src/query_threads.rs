@@ -104,13 +104,13 @@ where
 {
     let (mut sender, receiver) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
-        let _permit = permit;
         let outcome = Handle::current().block_on(async {
             tokio::select! {
                 outcome = work() => Some(outcome),
                 () = sender.closed() => None,
             }
         });
+        drop(permit);
         if let Some(outcome) = outcome {
             // The client may have gone meanwhile.
             let _ = sender.send(outcome);
@@ -163,5 +163,34 @@ impl std::fmt::Debug for QueryThreads {
         f.debug_struct("QueryThreads")
             .field("free", &self.threads.available_permits())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use telemetry_testkit::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pages_may_be_polled_after_their_end() {
+        let store = MemoryStore::new("test").built().store.unwrap();
+        let mut pages = QueryThreads::new(store).query_traces(TraceQuery::default());
+        while let Some(page) = pages.next().await {
+            assert_eq!(page.unwrap(), []);
+        }
+        assert!(pages.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn pages_that_nobody_reads_occupy_no_thread() {
+        let store = MemoryStore::new("test").built().store.unwrap();
+        let threads = QueryThreads::new(store);
+        let mut unread: Vec<_> =
+            (0..2 * THREADS).map(|_| threads.query_traces(TraceQuery::default())).collect();
+        for pages in &mut unread {
+            pages.next().await;
+        }
+        assert_eq!(threads.threads.available_permits(), THREADS);
     }
 }
