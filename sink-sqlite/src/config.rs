@@ -40,7 +40,7 @@ pub(crate) const KEYS: &[Key] = &[
         kind: KeyKind::Size,
         flat: None,
         default: None,
-        help: "largest size of the file; beyond it the oldest traces are deleted; no limit by default",
+        help: "largest size of the file; beyond it the oldest data is deleted; no limit by default",
     },
     Key {
         name: "purge_interval",
@@ -78,7 +78,7 @@ pub struct Config {
     pub readers: u32,
     /// Time after which a query is cancelled.
     pub query_timeout: Duration,
-    /// Largest size of the file in bytes. Beyond it the oldest traces are deleted.
+    /// Largest size of the file in bytes. Beyond it the oldest data of every kind is deleted.
     pub max_size: Option<u64>,
     /// How often expired data is deleted from the file.
     pub purge_interval: Duration,

@@ -20,7 +20,7 @@ pub struct Examination {
     pub path: PathBuf,
     /// Its schema version, and the latest that this program knows. An older file is migrated at the next start.
     pub schema: (i64, i64),
-    /// The program that writes it now: `process 123`.
+    /// The program that writes it now: `process 123 (telemetry)`.
     pub writer: Option<String>,
     /// Violations that `PRAGMA integrity_check` and the rules of the tables found. Empty if the file is sound.
     pub problems: Vec<String>,

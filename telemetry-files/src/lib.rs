@@ -35,7 +35,7 @@ pub enum LockError {
         /// The process that holds it, if that is known.
         holder: Option<u32>,
     },
-    /// The lock file can't be opened or locked.
+    /// The file can't be opened or locked.
     #[error("can't open or lock the file")]
     Io(#[from] io::Error),
 }

@@ -60,7 +60,7 @@ impl RingSet {
         }
     }
 
-    /// Puts a record into this thread's ring. Returns false if there is no room, and passes the record to `full`.
+    /// Puts a record into this thread's ring. If there is no room, calls `full` with the record and returns false.
     #[expect(clippy::inline_always, reason = "a part of `Queue::offer`")]
     #[inline(always)]
     pub(super) fn push(&self, record: impl FnOnce() -> Record, full: impl FnOnce(Record)) -> bool {

@@ -61,7 +61,7 @@ fn report(found: &Examination) -> String {
         let used = found.sizes.database.saturating_sub(found.sizes.free);
         let over = used.saturating_sub(cap);
         let excess = if over > 0 {
-            format!("; {} of the oldest traces would be removed", size(over))
+            format!("; {} of the oldest data would be removed", size(over))
         } else {
             String::new()
         };
