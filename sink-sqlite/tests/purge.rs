@@ -1,4 +1,4 @@
-//! Expired data is hidden and deleted, and a file that is too large loses the oldest traces.
+//! Expired data is hidden and deleted, and a file that is too large loses the oldest data.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
@@ -162,6 +162,19 @@ fn a_file_stays_near_its_largest_size_however_fast_writes_come() {
         let left = traces(&*reader).await;
         assert_eq!(left.last(), Some(&20_000), "the newest stay");
         assert!(left.len() > 1_000, "not more than needed is deleted: {}", left.len());
+        driver.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_file_with_metric_points_and_logs_of_no_trace_alone_is_not_damaged() {
+    block_on(async {
+        let database = Database::new();
+        let config = Config::at(database.path());
+        let mut driver = Driver::new(sink_sqlite::open(config.clone(), "test").await.unwrap());
+        let log = Signal::Log(Arc::new(signals::log_record(EventContext::None, 0, "alone")));
+        driver.write([points(0..1, Timestamp::now()), vec![log]].concat()).await.unwrap();
+        assert_eq!(examine(&config, false).await.unwrap().problems, Vec::<String>::new());
         driver.shutdown().await.unwrap();
     });
 }
